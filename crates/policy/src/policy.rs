@@ -1,0 +1,344 @@
+//! The validated policy: what every later stage works on.
+//!
+//! Values of these types are made by the parser ([`crate::Document`]) and by narrowing; a stage that holds a
+//! `Policy` need not check again what its constructor has checked.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::units::ByteSize;
+
+/// The name of one clause of a policy, as a path of keys: `filesystem.read_only[0]`, `network.metadata`.
+///
+/// Plans, coverage, probes and reports all refer to a clause by this name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Clause(Cow<'static, str>);
+
+impl Clause {
+    /// A clause that is known when the program is written.
+    pub const fn new(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The `index`-th entry of the list `list`: `filesystem.hidden[2]`.
+    pub fn entry(list: &str, index: usize) -> Self {
+        Self(Cow::Owned(format!("{list}[{index}]")))
+    }
+
+    /// The clause as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What may happen inside a sandbox. Absent clauses have their strictest value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Policy {
+    /// The policy's own name, or that of its file.
+    pub name: String,
+    /// What to do about a clause that this host cannot enforce.
+    pub on_unavailable: OnUnavailable,
+    /// Which files can be reached, and how.
+    pub filesystem: Filesystem,
+    /// What the workload's processes may be and do.
+    pub process: Process,
+    /// Which network peers can be reached.
+    pub network: Network,
+    /// How much of the host's resources the sandbox may use.
+    pub resources: Resources,
+    /// Which environment variables the workload sees.
+    pub environment: Environment,
+}
+
+/// What to do about a clause that this host cannot enforce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnavailable {
+    /// Stop before anything runs.
+    #[default]
+    Refuse,
+    /// Run, and say in the report and on standard error what is missing.
+    Degrade,
+}
+
+/// Which files can be reached, and how.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Filesystem {
+    /// What the new root holds before any rule is applied.
+    pub base: Base,
+    /// The rules of `read_only`, `read_write` and `hidden`, in the order of the file. The most specific wins;
+    /// at equal depth the stricter wins.
+    pub rules: Vec<PathRule>,
+    /// Paths below which nothing may be executed.
+    pub no_execute: Vec<PathEntry>,
+    /// The size of the private `/tmp`, and of the private `/dev/shm`, each.
+    pub tmp: ByteSize,
+}
+
+/// What the new root holds before any rule is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// The host's `/usr` and its links, read-only, and a generated minimal `/etc`.
+    #[default]
+    Host,
+    /// Only what the rules list (besides `/proc`, `/dev` and `/tmp`).
+    None,
+}
+
+/// One path of a policy with what may be done below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PathRule {
+    /// What may be done below the path.
+    pub access: Access,
+    /// The path.
+    #[serde(flatten)]
+    pub entry: PathEntry,
+}
+
+/// A path as a policy names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PathEntry {
+    /// Where the policy names it.
+    pub clause: Clause,
+    /// The path as written: absolute, or relative to the directory in which the run starts.
+    pub path: PathBuf,
+    /// Whether the path may be missing when the run starts.
+    pub optional: bool,
+}
+
+/// What may be done with the files below a path. Ordered from strict to loose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Nothing: the path looks empty or refuses to be opened.
+    Hidden,
+    /// Read and execute.
+    ReadOnly,
+    /// Read, execute, and every change.
+    ReadWrite,
+}
+
+/// What the workload's processes may be and do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// The user and group id that the workload sees as its own.
+    pub identity: Identity,
+    /// Capabilities that the workload keeps over its own namespaces, by kernel name in capitals
+    /// (`CAP_NET_BIND_SERVICE`).
+    pub capabilities: Vec<String>,
+    /// The system-call filter.
+    pub syscalls: Syscalls,
+    /// Whether the workload may create namespaces of its own.
+    pub nested_namespaces: bool,
+    /// Whether the workload gets a terminal.
+    pub terminal: Terminal,
+}
+
+/// The user and group id that the workload sees as its own. Outside it is never the kernel's uid 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Uid and gid 1000, named `user`.
+    #[default]
+    User,
+    /// Uid and gid 0 inside only, without any capability.
+    Root,
+}
+
+/// The system-call filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Syscalls {
+    /// The table to start from.
+    pub profile: SyscallProfile,
+    /// Calls allowed in addition, by kernel name.
+    pub allow: Vec<String>,
+    /// Calls denied although the table allows them, by kernel name.
+    pub deny: Vec<String>,
+}
+
+/// The table that a system-call filter starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyscallProfile {
+    /// What general programs need.
+    #[default]
+    Standard,
+    /// Less: no tracing of children, no new sockets outside the declared network, no memory policy.
+    Strict,
+}
+
+/// Whether the workload gets a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Terminal {
+    /// A private one when the caller has one.
+    #[default]
+    Auto,
+    /// Never.
+    None,
+}
+
+/// Which network peers can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// The general rule.
+    pub mode: NetworkMode,
+    /// The mechanism that carries allowed traffic.
+    pub backend: Backend,
+    /// Cloud metadata services, in every mode.
+    pub metadata: Posture,
+    /// Private and special-use ranges that no rule names by `cidr`.
+    pub special_use: Posture,
+    /// The peers of mode `allowlist`.
+    pub allow: Vec<AllowRule>,
+}
+
+/// The general rule about the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// Nothing but the sandbox's own loopback.
+    #[default]
+    None,
+    /// What `allow` lists.
+    Allowlist,
+    /// Everything but metadata and special-use ranges.
+    Open,
+}
+
+/// The mechanism that carries allowed traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// The gateway.
+    #[default]
+    Auto,
+    /// Palisade's own gateway.
+    Gateway,
+    /// passt's pasta.
+    Pasta,
+    /// slirp4netns.
+    Slirp4netns,
+    /// A veth pair (privileged).
+    Veth,
+    /// A macvlan interface (privileged).
+    Macvlan,
+}
+
+/// Whether a class of peers is blocked or left to the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Posture {
+    /// Blocked whatever the rules say.
+    #[default]
+    Block,
+    /// Left to the rules.
+    Allow,
+}
+
+/// One allowed set of peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AllowRule {
+    /// Where the policy names it.
+    pub clause: Clause,
+    /// Who.
+    pub peer: Peer,
+    /// On which ports.
+    pub ports: Ports,
+    /// Over which transport.
+    pub protocol: Protocol,
+}
+
+/// The peers of an allow rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// A normalised host pattern: lower case, no trailing dot, A-labels; `*` is exactly one label, `**.` one or
+    /// more leading labels.
+    Host(String),
+    /// A range without host bits.
+    Cidr(IpNet),
+}
+
+/// The ports of an allow rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ports {
+    /// Every port.
+    Any,
+    /// These ports, 1 to 65535, sorted, without repetition.
+    List(Vec<u16>),
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// How much of the host's resources the sandbox may use. `None`: no limit of that kind was declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Memory of the whole sandbox.
+    pub memory: Option<ByteSize>,
+    /// Processes and threads of the whole sandbox, at least 1. Default 256.
+    pub processes: u32,
+    /// Processor time per wall time, in thousandths of one processor.
+    pub millicpus: Option<u32>,
+    /// Processor time.
+    pub cpu_time: Option<Duration>,
+    /// Time from start to the kill.
+    pub wall_time: Option<Duration>,
+    /// Open descriptors per process. Default 1024.
+    pub open_files: u32,
+    /// Size of one file. Default 256 MiB.
+    pub file_size: ByteSize,
+    /// Bytes of standard output and standard error together.
+    pub output: Option<ByteSize>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            processes: 256,
+            millicpus: None,
+            cpu_time: None,
+            wall_time: None,
+            open_files: 1024,
+            file_size: ByteSize::from_mib(256),
+            output: None,
+        }
+    }
+}
+
+/// Which environment variables the workload sees. Without any clause: a fixed `PATH` and `HOME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// Names passed on from the caller.
+    pub pass: Vec<String>,
+    /// Variables with a fixed value.
+    pub set: BTreeMap<String, String>,
+    /// Loader and interpreter injection variables (`LD_PRELOAD`, `BASH_ENV`, ...) that `pass` or `set` may name
+    /// all the same.
+    pub force: Vec<String>,
+}
