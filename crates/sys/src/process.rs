@@ -1,0 +1,192 @@
+//! Making, ending and watching processes.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use crate::{Errno, Result};
+
+/// clone(2) flags that make namespaces.
+pub mod namespace {
+    /// Cgroup namespace (cgroup_namespaces(7)).
+    pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// IPC namespace.
+    pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// Mount namespace.
+    pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+    /// Network namespace.
+    pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+    /// PID namespace.
+    pub const PID: u64 = libc::CLONE_NEWPID as u64;
+    /// User namespace.
+    pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+    /// UTS namespace.
+    pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+}
+
+/// Proof that the caller is a forked child: one thread, on a copy of its parent's memory, whose other owners
+/// never run again. What would be unsound in an ordinary process asks for it.
+#[derive(Debug)]
+pub struct ForkedChild {
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// Which side of a `clone` returned.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The new process.
+    Child(ForkedChild),
+    /// The caller: the child's pid in the caller's namespace, and a descriptor of it (close-on-exec).
+    Parent {
+        /// The child's process id.
+        pid: i32,
+        /// A pidfd of the child.
+        pidfd: OwnedFd,
+    },
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// clone3(2) without shared memory: the child continues on a copy of the caller's stack, in the namespaces of
+/// `namespaces` (bits of [`namespace`]).
+///
+/// The child of a threaded program may call nothing that allocates or takes a lock until it execs: another
+/// thread may have held the lock at the moment of the call. The raw call also runs no `pthread_atfork` handler.
+///
+/// # Errors
+/// What clone3(2) says: EPERM or ENOSPC where user namespaces are restricted, EAGAIN at a process limit.
+pub fn clone3(namespaces: u64) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: args is a valid clone_args of the size given (CLONE_ARGS_SIZE_VER0); without CLONE_VM the child has
+    // its own copy of every page, so both sides may go on using their stacks.
+    let ret =
+        Errno::check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    if ret == 0 {
+        return Ok(Cloned::Child(ForkedChild { _not_send: std::marker::PhantomData }));
+    }
+    // SAFETY: the kernel stored a new descriptor in `pidfd` before it returned to the parent, and nobody else has it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Parent { pid: ret as i32, pidfd })
+}
+
+/// fork(2) as the raw call: no `pthread_atfork` handler runs. `None` in the child, its pid in the parent.
+///
+/// The rules of [`clone3`] for what the child may do apply.
+///
+/// # Errors
+/// EAGAIN at a process limit, ENOMEM.
+pub fn fork() -> Result<Option<i32>> {
+    // SAFETY: without CLONE_VM and with a null stack this is fork(2); no pointer is passed.
+    let ret = Errno::check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    Ok(if ret == 0 { None } else { Some(ret as i32) })
+}
+
+/// _exit(2): ends every thread of the process at once, without handlers.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit touches no memory of the program.
+    unsafe { libc::_exit(status) }
+}
+
+/// setgroups(2) with an empty list, for the calling thread.
+///
+/// # Errors
+/// EPERM without CAP_SETGID, or where /proc/PID/setgroups says `deny` (user_namespaces(7)).
+pub fn clear_groups() -> Result<()> {
+    // SAFETY: a null list of length 0 is never read.
+    Errno::check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) }).map(drop)
+}
+
+/// kill(2).
+///
+/// # Errors
+/// EPERM, ESRCH, EINVAL.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no pointer is passed.
+    Errno::check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// One child that changed state, as wait4(2) reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// The child's process id.
+    pub pid: i32,
+    /// The status word, to be read with [`WaitStatus::from_raw`].
+    pub status: i32,
+}
+
+/// wait4(2) for any child, without blocking. `None` when no child has ended.
+///
+/// # Errors
+/// ECHILD when there are no children at all.
+pub fn wait_any() -> Result<Option<Reaped>> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call; the rusage pointer may be null.
+    let pid = Errno::check(
+        unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, std::ptr::null_mut()) }.into(),
+    )?;
+    Ok((pid != 0).then_some(Reaped { pid: pid as i32, status }))
+}
+
+/// wait4(2) for the child `pid`, blocking, restarted after interruptions: the raw status word.
+///
+/// # Errors
+/// ECHILD when `pid` is no child of the caller.
+pub fn wait_for(pid: i32) -> Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call; the rusage pointer may be null.
+        let ret = unsafe { libc::wait4(pid, &raw mut status, 0, std::ptr::null_mut()) };
+        match Errno::check(ret.into()) {
+            Ok(_) => return Ok(status),
+            Err(Errno(libc::EINTR)) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitStatus {
+    /// It exited with this code, 0 to 255.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl WaitStatus {
+    /// Reads the status word of wait(2). `None` for a child that was only stopped or continued.
+    pub fn from_raw(status: i32) -> Option<Self> {
+        if libc::WIFEXITED(status) {
+            Some(Self::Exited(libc::WEXITSTATUS(status)))
+        } else if libc::WIFSIGNALED(status) {
+            Some(Self::Signaled(libc::WTERMSIG(status)))
+        } else {
+            None
+        }
+    }
+}
+
+/// close_range(2): closes every descriptor from `first` to `last`, both included.
+///
+/// # Errors
+/// EINVAL when `first` is greater than `last`; ENOSYS before Linux 5.9.
+pub fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
+    // SAFETY: closing descriptors that safe code still owns would break I/O safety, but in a forked child those
+    // owners never run again.
+    Errno::check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
