@@ -35,7 +35,7 @@ impl ArgumentArea {
         // The first field after the name is field 3; zeros mean that the reader may not know.
         let field = |number: usize| fields.get(number - 3).copied().filter(|value| *value != 0);
         let (start, end) = (field(48)?, field(51)?);
-        (start < end && field(49)? <= end && field(50)? <= end).then_some(Self { start, length: end - start })
+        (start < end && field(49)? <= end && field(50)? <= end).then(|| Self { start, length: end - start })
     }
 }
 
