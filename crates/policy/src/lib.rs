@@ -4,6 +4,7 @@
 //! a [`Policy`] or a list of [`Diagnostics`](diagnostic::Diagnostics) comes out.
 
 pub mod policy;
+pub mod syscalls;
 pub mod units;
 
 pub use policy::*;
