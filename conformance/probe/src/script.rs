@@ -1,0 +1,473 @@
+//! Scripts: what the probe program is told to do.
+//!
+//! ```
+//! use palisade_probe::script::{BAD, Script};
+//! use palisade_probe::{attempt, control};
+//!
+//! let script = Script::from([
+//!     control!("read_file", "/etc/passwd"),
+//!     attempt!("sys", 165, BAD, BAD, BAD, 0, BAD),
+//! ]);
+//! assert_eq!(script.argv("n0nce")?, ["n0nce", "c:read_file @/etc/passwd", "a:sys 165 bad bad bad 0 bad"]);
+//! # Ok::<(), palisade_probe::script::ScriptError>(())
+//! ```
+
+use std::fmt::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::table;
+pub use crate::transcript::{Ended, Observed, Transcript, parse_output};
+
+/// Most statements in one script.
+pub const MOST_STATEMENTS: usize = 256;
+
+/// When a statement runs, and what its failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Prepares; runs in the main process.
+    Setup,
+    /// Shows that what is not forbidden works; runs in the main process.
+    Control,
+    /// What is being judged; all attempts run in one child, which a signal may end.
+    Attempt,
+}
+
+impl Phase {
+    /// `s`, `c` or `a`.
+    pub fn letter(self) -> char {
+        match self {
+            Phase::Setup => 's',
+            Phase::Control => 'c',
+            Phase::Attempt => 'a',
+        }
+    }
+
+    /// The phase of that letter.
+    pub fn from_letter(letter: char) -> Option<Self> {
+        [Phase::Setup, Phase::Control, Phase::Attempt].into_iter().find(|phase| phase.letter() == letter)
+    }
+}
+
+/// A part of a structure in memory, see [`memory`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Bytes as they are.
+    Bytes(Vec<u8>),
+    /// The 8 bytes of an operand, usually a pointer to another buffer.
+    Word(Arg),
+}
+
+/// A part of a text, see [`text`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes as they are.
+    Bytes(Vec<u8>),
+    /// The result of a statement, in decimal.
+    Result(usize),
+}
+
+/// An operand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// A signed integer.
+    Int(i64),
+    /// An integer that does not fit into `Int`, or that reads better in hexadecimal.
+    Uint(u64),
+    /// The pointer 8: EFAULT wherever it is dereferenced.
+    Bad,
+    /// The null pointer.
+    Null,
+    /// The nonce of the run.
+    Nonce,
+    /// A pointer to a NUL-terminated text (`sys`), or a text (named operations).
+    Text(Vec<Piece>),
+    /// A pointer to that many zeroed, writable bytes, at most 4096. Its contents are reported.
+    Buffer(u16),
+    /// A pointer to these bytes.
+    Memory(Vec<Cell>),
+    /// The result of the statement with that number; the observation is
+    /// [`DEPENDENCY`](crate::refusal::DEPENDENCY) where it failed.
+    Result(usize),
+}
+
+/// The pointer 8: EFAULT wherever it is dereferenced.
+pub const BAD: Arg = Arg::Bad;
+/// The null pointer.
+pub const NULL: Arg = Arg::Null;
+/// The nonce of the run.
+pub const NONCE: Arg = Arg::Nonce;
+
+/// A pointer to `size` zeroed bytes (at most 4096), whose contents are reported.
+pub fn buffer(size: u16) -> Arg {
+    Arg::Buffer(size)
+}
+
+/// The result of statement `index`, counted from 0 over the whole script.
+pub fn result(index: usize) -> Arg {
+    Arg::Result(index)
+}
+
+/// An integer written in hexadecimal, all 64 bits of it.
+pub fn bits(value: u64) -> Arg {
+    Arg::Uint(value)
+}
+
+/// A pointer to these bytes.
+pub fn bytes(bytes: impl AsRef<[u8]>) -> Arg {
+    memory([Cell::Bytes(bytes.as_ref().to_vec())])
+}
+
+/// A pointer to a structure of bytes and of pointers to other operands.
+pub fn memory(cells: impl IntoIterator<Item = Cell>) -> Arg {
+    Arg::Memory(cells.into_iter().collect())
+}
+
+/// A text with results in it: `text([Piece::from("/proc/"), Piece::Result(0), Piece::from("/root")])`.
+pub fn text(pieces: impl IntoIterator<Item = Piece>) -> Arg {
+    Arg::Text(pieces.into_iter().collect())
+}
+
+impl From<&str> for Piece {
+    fn from(text: &str) -> Self {
+        Piece::Bytes(text.as_bytes().to_vec())
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Arg::from(text.as_bytes())
+    }
+}
+
+impl From<&String> for Arg {
+    fn from(text: &String) -> Self {
+        Arg::from(text.as_bytes())
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Arg::from(text.as_bytes())
+    }
+}
+
+impl From<&Path> for Arg {
+    fn from(path: &Path) -> Self {
+        Arg::from(path.as_os_str().as_bytes())
+    }
+}
+
+impl From<&[u8]> for Arg {
+    fn from(text: &[u8]) -> Self {
+        Arg::Text(vec![Piece::Bytes(text.to_vec())])
+    }
+}
+
+macro_rules! from_integer {
+    ($($integer:ty => $variant:ident),+) => {$(
+        impl From<$integer> for Arg {
+            fn from(value: $integer) -> Self {
+                Arg::$variant(value.into())
+            }
+        }
+    )+};
+}
+
+from_integer!(i16 => Int, u16 => Int, i32 => Int, u32 => Int, i64 => Int, u64 => Uint);
+
+impl fmt::Display for Arg {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Arg::Int(value) => write!(out, "{value}"),
+            Arg::Uint(value) => write!(out, "{value:#x}"),
+            Arg::Bad => out.write_str("bad"),
+            Arg::Null => out.write_str("null"),
+            Arg::Nonce => out.write_str("nonce"),
+            Arg::Buffer(size) => write!(out, "#{size}"),
+            Arg::Result(index) => write!(out, "${index}"),
+            Arg::Text(pieces) => {
+                out.write_char('@')?;
+                pieces.iter().try_for_each(|piece| match piece {
+                    Piece::Bytes(bytes) => percent(out, bytes),
+                    Piece::Result(index) => write!(out, "%{{{index}}}"),
+                })
+            }
+            Arg::Memory(cells) => {
+                out.write_char('=')?;
+                cells.iter().try_for_each(|cell| match cell {
+                    Cell::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
+                    Cell::Word(word) => write!(out, "[{word}]"),
+                })
+            }
+        }
+    }
+}
+
+/// Encodes what would end a word, be decoded, close a structure's cell, or not survive as text.
+fn percent(out: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| match byte {
+        b'%' | b'[' | b']' => write!(out, "%{byte:02x}"),
+        0x21..=0x7e => out.write_char(char::from(*byte)),
+        _ => write!(out, "%{byte:02x}"),
+    })
+}
+
+/// One statement: a phase, an operation, its operands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    phase: Phase,
+    operation: String,
+    args: Vec<Arg>,
+}
+
+impl Statement {
+    /// A statement without operands yet.
+    pub fn new(phase: Phase, operation: impl Into<String>) -> Self {
+        Self { phase, operation: operation.into(), args: Vec::new() }
+    }
+
+    /// A statement that prepares.
+    pub fn setup(operation: impl Into<String>) -> Self {
+        Self::new(Phase::Setup, operation)
+    }
+
+    /// A statement that shows what works.
+    pub fn control(operation: impl Into<String>) -> Self {
+        Self::new(Phase::Control, operation)
+    }
+
+    /// A statement that is judged.
+    pub fn attempt(operation: impl Into<String>) -> Self {
+        Self::new(Phase::Attempt, operation)
+    }
+
+    /// With one more operand.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// The same statement in another phase: the outside twin of an attempt, for example.
+    #[must_use]
+    pub fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// When it runs.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The name of its operation.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// Its operands.
+    pub fn args(&self) -> &[Arg] {
+        &self.args
+    }
+
+    /// Whether the operation exists and takes that many operands, with buffers in range.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ScriptError> {
+        let operation = || self.operation.clone();
+        let info = table::find(&self.operation).ok_or_else(|| ScriptError::UnknownOperation(operation()))?;
+        let given = self.args.len();
+        if given < info.fewest() || info.most().is_some_and(|most| given > most) {
+            return Err(ScriptError::Arity { operation: operation(), given, expected: info.args });
+        }
+        if self.args.iter().any(|arg| matches!(arg, Arg::Buffer(4097..))) {
+            return Err(ScriptError::BufferTooLarge { operation: operation() });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Statement {
+    /// As the program reads it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.phase.letter(), self.operation)?;
+        self.args.iter().try_for_each(|arg| write!(out, " {arg}"))
+    }
+}
+
+/// What is wrong with a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptError {
+    /// No operation of that name is in the table.
+    UnknownOperation(String),
+    /// Too few or too many operands.
+    Arity {
+        /// The operation.
+        operation: String,
+        /// How many operands the statement has.
+        given: usize,
+        /// What the table says.
+        expected: &'static str,
+    },
+    /// A buffer of more than 4096 bytes.
+    BufferTooLarge {
+        /// The operation.
+        operation: String,
+    },
+    /// An operand uses the result of this statement or of a later one.
+    ResultOfLater {
+        /// The statement with the operand.
+        index: usize,
+        /// The statement that it names.
+        names: usize,
+    },
+    /// More statements than the program takes.
+    TooLong(usize),
+    /// The nonce is not 1 to 64 letters, digits, `-` or `_`.
+    Nonce(String),
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOperation(name) => write!(out, "the probe has no operation {name:?}"),
+            Self::Arity { operation, given, expected } => {
+                write!(out, "{operation} takes {expected:?}, not {given} operands")
+            }
+            Self::BufferTooLarge { operation } => write!(out, "{operation}: a buffer exceeds 4096 bytes"),
+            Self::ResultOfLater { index, names } => {
+                write!(out, "statement {index} uses the result of statement {names}, which is not earlier")
+            }
+            Self::TooLong(count) => write!(out, "{count} statements, the probe takes {MOST_STATEMENTS}"),
+            Self::Nonce(nonce) => write!(out, "the nonce {nonce:?} is not 1 to 64 letters, digits, - or _"),
+        }
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+/// Statements in the order of their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    statements: Vec<Statement>,
+}
+
+impl Script {
+    /// A script without statements.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a statement and returns its number.
+    pub fn push(&mut self, statement: Statement) -> usize {
+        self.statements.push(statement);
+        self.statements.len() - 1
+    }
+
+    /// The statements, by number.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// Whether the program could run it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ScriptError> {
+        if self.statements.len() > MOST_STATEMENTS {
+            return Err(ScriptError::TooLong(self.statements.len()));
+        }
+        for (index, statement) in self.statements.iter().enumerate() {
+            statement.check()?;
+            if let Some(names) = statement.args.iter().flat_map(results_in).find(|names| *names >= index) {
+                return Err(ScriptError::ResultOfLater { index, names });
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments of the program, without its name.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) says, and a nonce that is not 1 to 64 letters, digits, `-` or `_`.
+    pub fn argv(&self, nonce: &str) -> Result<Vec<String>, ScriptError> {
+        self.check()?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if nonce.is_empty() || nonce.len() > 64 || !nonce.bytes().all(plain) {
+            return Err(ScriptError::Nonce(nonce.to_owned()));
+        }
+        Ok(std::iter::once(nonce.to_owned()).chain(self.statements.iter().map(ToString::to_string)).collect())
+    }
+}
+
+impl<const N: usize> From<[Statement; N]> for Script {
+    fn from(statements: [Statement; N]) -> Self {
+        Self { statements: statements.into() }
+    }
+}
+
+impl From<Vec<Statement>> for Script {
+    fn from(statements: Vec<Statement>) -> Self {
+        Self { statements }
+    }
+}
+
+impl FromIterator<Statement> for Script {
+    fn from_iter<I: IntoIterator<Item = Statement>>(statements: I) -> Self {
+        Self { statements: statements.into_iter().collect() }
+    }
+}
+
+impl Extend<Statement> for Script {
+    fn extend<I: IntoIterator<Item = Statement>>(&mut self, statements: I) {
+        self.statements.extend(statements);
+    }
+}
+
+/// The statements whose results an operand uses.
+fn results_in(arg: &Arg) -> Vec<usize> {
+    match arg {
+        Arg::Result(index) => vec![*index],
+        Arg::Text(pieces) => pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Result(index) => Some(*index),
+                Piece::Bytes(_) => None,
+            })
+            .collect(),
+        Arg::Memory(cells) => cells
+            .iter()
+            .flat_map(|cell| match cell {
+                Cell::Word(word) => results_in(word),
+                Cell::Bytes(_) => Vec::new(),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A [`Statement`] that prepares: operation, operands.
+#[macro_export]
+macro_rules! setup {
+    ($operation:expr $(, $arg:expr)* $(,)?) => {
+        $crate::script::Statement::setup($operation)$(.arg($arg))*
+    };
+}
+
+/// A [`Statement`] that shows what works: operation, operands.
+#[macro_export]
+macro_rules! control {
+    ($operation:expr $(, $arg:expr)* $(,)?) => {
+        $crate::script::Statement::control($operation)$(.arg($arg))*
+    };
+}
+
+/// A [`Statement`] that is judged: operation, operands.
+#[macro_export]
+macro_rules! attempt {
+    ($operation:expr $(, $arg:expr)* $(,)?) => {
+        $crate::script::Statement::attempt($operation)$(.arg($arg))*
+    };
+}
