@@ -1,1 +1,15 @@
-//! (skeleton)
+//! Probes a sandbox and judges what it observed against what was declared.
+//!
+//! The path of a verification, one module a stage:
+//!
+//! - [`catalogue`]: what is probed, as data;
+//! - [`lab`]: the world that probes may see: private namespaces, listeners, things to steal;
+//! - [`observation`]: what a run showed;
+//! - [`report`]: what a person or a program reads.
+//!
+//! The suite meets every runtime, Palisade's own too, only as an executable. `SPEC.md` beside this crate is the contract.
+
+pub mod catalogue;
+pub mod lab;
+pub mod observation;
+pub mod report;

@@ -1,0 +1,361 @@
+//! One entry of the catalogue, and how it is written down.
+
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use palisade_policy::Clause;
+use palisade_probe::script::{Phase, Script, Statement};
+use serde::Serialize;
+
+use super::{Canary, Expect};
+use crate::lab::world::Presence;
+
+/// How bad a breach is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Gives away information.
+    Low,
+    /// Denial of service, or more attack surface.
+    Medium,
+    /// Removes one layer, or opens a way out of the network.
+    High,
+    /// Leaves the sandbox or obtains credentials.
+    Critical,
+}
+
+/// What it means when the expectation is not met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// The policy forbids the attempt: not meeting the expectation is a breach.
+    Denied,
+    /// The policy allows the attempt: not meeting the expectation is over-blocking.
+    Allowed,
+}
+
+/// When an entry runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// With every run.
+    Standard,
+    /// Only when it is selected by `--only`: slow.
+    Soak,
+}
+
+/// What the same statements must show without a sandbox, so that a refusal inside can be credited to it.
+#[derive(Clone, Debug)]
+pub enum Outside {
+    /// Anything but what is expected inside.
+    NotExpected,
+    /// In this set.
+    Shows(Expect),
+    /// The expectation too: the default of `allows` entries.
+    Same,
+    /// Nothing runs outside; the text says why the inside alone is evidence (for example because the expectation
+    /// names a value that only the lab knows).
+    NotRun(&'static str),
+}
+
+impl Outside {
+    /// The host gets as far as one of these errors: the sentinel of a bad operand.
+    pub fn fails(errors: impl IntoIterator<Item = Errno>) -> Self {
+        Self::Shows(Expect::fails(errors))
+    }
+
+    /// It succeeds.
+    pub fn succeeds() -> Self {
+        Self::Shows(Expect::Succeeds)
+    }
+}
+
+/// What the machine must offer for an entry to mean anything. Found out by trying, never by version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// The suite runs as root of the initial user namespace.
+    Root,
+    /// The suite runs as an ordinary user.
+    Unprivileged,
+    /// `int 0x80` reaches the kernel.
+    Ia32,
+    /// A call number with bit 30 reaches the x32 table.
+    X32,
+    /// An IPv6 socket can be made.
+    Ipv6,
+    /// This command is in `/usr/bin`, where the sandbox has it too.
+    Command(&'static str),
+}
+
+/// What runs.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// The probe program with these statements.
+    Script(Script),
+    /// A command.
+    Command(Vec<String>),
+}
+
+/// A file, directory or link that the case's working directory holds at start.
+#[derive(Clone, Debug)]
+pub enum Planted {
+    /// A file with this content and mode.
+    File(PathBuf, Vec<u8>, u32),
+    /// An empty directory.
+    Directory(PathBuf),
+    /// A symbolic link: its path, its target.
+    Symlink(PathBuf, PathBuf),
+}
+
+impl Planted {
+    /// Where it lies, relative to the working directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path, ..) | Self::Directory(path) | Self::Symlink(path, _) => path,
+        }
+    }
+}
+
+/// Something done to the runtime from outside while the workload runs.
+#[derive(Clone, Debug)]
+pub struct Interference {
+    /// It is done when the attempt or control of this number has been announced.
+    pub after: usize,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What interference does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Kills the runtime's own process with SIGKILL; then `Seen` is the number of processes that survive it.
+    KillRuntime,
+    /// Sends this signal to the runtime; then `Seen` is the runtime's exit code.
+    Signal(Signal),
+}
+
+/// One entry of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Permanent lower-case words: `group/.../name`.
+    pub id: String,
+    /// What not meeting the expectation means.
+    pub class: Class,
+    /// How bad that is.
+    pub severity: Severity,
+    /// The clause of the policy that is tested.
+    pub clause: Clause,
+    /// The clause of `SPEC.md`.
+    pub spec: &'static str,
+    /// The requirement in one sentence.
+    pub requirement: String,
+    /// The operation as a reader would name it; the last attempt when it is empty.
+    pub operation: String,
+    /// What runs.
+    pub workload: Workload,
+    /// What the last attempt must show.
+    pub expect: Expect,
+    /// What it must show without a sandbox.
+    pub outside: Outside,
+    /// What must stay untouched in the lab.
+    pub canary: Option<Canary>,
+    /// What the machine must offer.
+    pub needs: Vec<Need>,
+    /// Why the lab could not prepare what the entry is aimed at, if it could not.
+    pub absent: Option<String>,
+    /// What the working directory holds at start.
+    pub planted: Vec<Planted>,
+    /// What is done to the runtime while the workload runs.
+    pub interference: Option<Interference>,
+    /// Whether it must run while no other case runs.
+    pub serial: bool,
+    /// Whether the runtime is started on a terminal of its own instead of pipes and `/dev/null`.
+    pub terminal: bool,
+    /// When it runs.
+    pub tier: Tier,
+}
+
+impl Probe {
+    /// An entry for something that the policy forbids.
+    pub fn denies(id: impl Into<String>, severity: Severity) -> Self {
+        Self::new(id.into(), severity, Class::Denied, Expect::Denied, Outside::NotExpected)
+    }
+
+    /// An entry for something that the policy allows.
+    pub fn allows(id: impl Into<String>, severity: Severity) -> Self {
+        Self::new(id.into(), severity, Class::Allowed, Expect::Succeeds, Outside::Same)
+    }
+
+    fn new(id: String, severity: Severity, class: Class, expect: Expect, outside: Outside) -> Self {
+        Self {
+            id,
+            class,
+            severity,
+            clause: Clause::new(""),
+            spec: "",
+            requirement: String::new(),
+            operation: String::new(),
+            workload: Workload::Script(Script::new()),
+            expect,
+            outside,
+            canary: None,
+            needs: Vec::new(),
+            absent: None,
+            planted: Vec::new(),
+            interference: None,
+            serial: false,
+            terminal: false,
+            tier: Tier::Standard,
+        }
+    }
+
+    /// The clause of the policy that is tested, and the clause of `SPEC.md` that requires it.
+    #[must_use]
+    pub fn serves(mut self, clause: &'static str, spec: &'static str) -> Self {
+        self.clause = Clause::new(clause);
+        self.spec = spec;
+        self
+    }
+
+    /// As [`serves`](Self::serves), for a clause that was read from the policy (`filesystem.hidden[2]`).
+    #[must_use]
+    pub fn serves_rule(mut self, clause: &Clause, spec: &'static str) -> Self {
+        self.clause = clause.clone();
+        self.spec = spec;
+        self
+    }
+
+    /// The requirement, one sentence without a full stop.
+    #[must_use]
+    pub fn requires(mut self, sentence: impl Into<String>) -> Self {
+        self.requirement = sentence.into();
+        self
+    }
+
+    /// The operation as a reader would name it: `mount(2) with a bad pointer`.
+    #[must_use]
+    pub fn operation(mut self, words: impl Into<String>) -> Self {
+        self.operation = words.into();
+        self
+    }
+
+    /// Adds statements of the probe program: `setup!(..)`, `control!(..)`, `attempt!(..)`. They run in the order written,
+    /// are numbered from 0, and the last attempt is judged.
+    #[must_use]
+    pub fn script(mut self, statements: impl IntoIterator<Item = Statement>) -> Self {
+        match &mut self.workload {
+            Workload::Script(script) => script.extend(statements),
+            Workload::Command(_) => panic!("{}: a command has no statements", self.id),
+        }
+        self
+    }
+
+    /// Runs a command instead of the probe program. `expect` then judges exit code and standard output.
+    #[must_use]
+    pub fn command<S: Into<String>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
+        self.workload = Workload::Command(argv.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What the last attempt must show.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+
+    /// What it must show without a sandbox.
+    #[must_use]
+    pub fn outside(mut self, outside: Outside) -> Self {
+        self.outside = outside;
+        self
+    }
+
+    /// What must stay untouched in the lab (an `allows` entry: what must be reached).
+    #[must_use]
+    pub fn canary(mut self, canary: Canary) -> Self {
+        self.canary = Some(canary);
+        self
+    }
+
+    /// What the machine must offer.
+    #[must_use]
+    pub fn needs(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// What the lab must have been able to prepare: the `presence` of the object that the entry is aimed at. Where it is absent the
+    /// entry is unsupported.
+    #[must_use]
+    pub fn needs_planted(mut self, presence: &Presence) -> Self {
+        if let Presence::Absent(why) = presence {
+            self.absent.get_or_insert_with(|| why.clone());
+        }
+        self
+    }
+
+    /// Plants a file with mode 0644 in the working directory.
+    #[must_use]
+    pub fn plant(self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
+        self.plant_entry(Planted::File(path.into(), content.into(), 0o644))
+    }
+
+    /// Plants anything in the working directory.
+    #[must_use]
+    pub fn plant_entry(mut self, planted: Planted) -> Self {
+        let stays_below = planted.path().components().all(|part| matches!(part, Component::Normal(_)));
+        assert!(stays_below, "{}: planted path {} leaves the directory", self.id, planted.path().display());
+        self.planted.push(planted);
+        self
+    }
+
+    /// Does something to the runtime once statement `after` has been announced.
+    #[must_use]
+    pub fn interfere(mut self, after: usize, action: Action) -> Self {
+        self.interference = Some(Interference { after, action });
+        self
+    }
+
+    /// Runs while no other case runs.
+    #[must_use]
+    pub fn serial(mut self) -> Self {
+        self.serial = true;
+        self
+    }
+
+    /// Starts the runtime on a terminal of its own.
+    #[must_use]
+    pub fn on_terminal(mut self) -> Self {
+        self.terminal = true;
+        self
+    }
+
+    /// Runs only when selected.
+    #[must_use]
+    pub fn soak(mut self) -> Self {
+        self.tier = Tier::Soak;
+        self
+    }
+
+    /// The first word of the id.
+    pub fn group(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// The operation as a reader would name it.
+    pub fn describe(&self) -> String {
+        if !self.operation.is_empty() {
+            return self.operation.clone();
+        }
+        match &self.workload {
+            Workload::Script(script) => {
+                let attempts = script.statements().iter().filter(|s| s.phase() == Phase::Attempt);
+                let text = attempts.last().map(ToString::to_string).unwrap_or_default();
+                text.trim_start_matches("a:").to_owned()
+            }
+            Workload::Command(argv) => argv.join(" "),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Expectations: sets of observations.
+
+use std::fmt;
+use std::time::Duration;
+
+use nix::errno::Errno::{self, *};
+use nix::sys::signal::Signal;
+
+use crate::observation::Seen;
+
+/// How long a refused connection may take before it counts as hanging.
+pub const PROMPT: Duration = Duration::from_secs(2);
+
+/// A set of observations. An entry expects that what its last attempt shows lies in the set.
+#[derive(Clone, Debug)]
+pub enum Expect {
+    /// Refused: EPERM, EACCES, ENOSYS, or killed by SIGSYS.
+    Denied,
+    /// Not there: ENOENT, ENOTDIR, ESRCH, ENXIO, ENODEV or ENODATA.
+    Absent,
+    /// Refused as a write: EROFS, EACCES or EPERM.
+    ReadOnly,
+    /// The protocol does not exist: EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, or [`Expect::Denied`].
+    NoFamily,
+    /// No way there, said within [`PROMPT`]: ENETUNREACH, EHOSTUNREACH, ECONNREFUSED, EADDRNOTAVAIL,
+    /// ENETDOWN, EACCES, EPERM, EINVAL of a blackhole route is *not* in it.
+    Unreachable,
+    /// Exactly one of these errors.
+    Fails(Vec<Errno>),
+    /// Succeeds; a command: exit code 0.
+    Succeeds,
+    /// Succeeds and returns this.
+    Returns(i64),
+    /// Succeeds and reports exactly this (a command: prints it).
+    DataIs(Vec<u8>),
+    /// Succeeds and reports something that contains this.
+    DataContains(Vec<u8>),
+    /// Succeeds and reports something that does not contain this.
+    DataLacks(Vec<u8>),
+    /// Succeeds and what it reports passes the test; the text says what the test wants.
+    DataPasses(&'static str, fn(&[u8]) -> bool),
+    /// Killed by this signal.
+    Killed(Signal),
+    /// A command that ends with this code, whatever it printed.
+    ExitCode(i32),
+    /// After interference, no process of the case is left.
+    NothingSurvives,
+    /// In one of these sets.
+    AnyOf(Vec<Expect>),
+    /// In all of these sets.
+    AllOf(Vec<Expect>),
+}
+
+impl Expect {
+    /// Exactly one of these errors.
+    pub fn fails(errors: impl IntoIterator<Item = Errno>) -> Self {
+        Self::Fails(errors.into_iter().collect())
+    }
+
+    /// Succeeds and reports exactly `data`.
+    pub fn data_is(data: impl AsRef<[u8]>) -> Self {
+        Self::DataIs(data.as_ref().to_vec())
+    }
+
+    /// Succeeds and reports something that contains `data`.
+    pub fn data_contains(data: impl AsRef<[u8]>) -> Self {
+        Self::DataContains(data.as_ref().to_vec())
+    }
+
+    /// Succeeds and reports something that lacks `data`.
+    pub fn data_lacks(data: impl AsRef<[u8]>) -> Self {
+        Self::DataLacks(data.as_ref().to_vec())
+    }
+
+    /// In one of these sets.
+    pub fn any_of(sets: impl IntoIterator<Item = Expect>) -> Self {
+        Self::AnyOf(sets.into_iter().collect())
+    }
+
+    /// In all of these sets.
+    pub fn all_of(sets: impl IntoIterator<Item = Expect>) -> Self {
+        Self::AllOf(sets.into_iter().collect())
+    }
+
+    /// This set or that one.
+    #[must_use]
+    pub fn or(self, other: Expect) -> Self {
+        match self {
+            Self::AnyOf(mut sets) => {
+                sets.push(other);
+                Self::AnyOf(sets)
+            }
+            set => Self::AnyOf(vec![set, other]),
+        }
+    }
+
+    /// Whether `seen` lies in the set.
+    pub fn contains(&self, seen: &Seen) -> bool {
+        let errno_in = |errors: &[Errno]| seen.errno().is_some_and(|errno| errors.contains(&errno));
+        let output_is = |test: &dyn Fn(&[u8]) -> bool| seen.output().is_some_and(test);
+        match self {
+            Self::Denied => {
+                errno_in(&[EPERM, EACCES, ENOSYS]) || *seen == Seen::Signalled(Signal::SIGSYS as i32)
+            }
+            Self::Absent => errno_in(&[ENOENT, ENOTDIR, ESRCH, ENXIO, ENODEV, ENODATA]),
+            Self::ReadOnly => errno_in(&[EROFS, EACCES, EPERM]),
+            Self::NoFamily => {
+                errno_in(&[EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT]) || Self::Denied.contains(seen)
+            }
+            Self::Unreachable => {
+                let in_time = matches!(seen, Seen::Returned { took, .. } if *took <= PROMPT);
+                in_time
+                    && errno_in(&[
+                        ENETUNREACH,
+                        EHOSTUNREACH,
+                        ECONNREFUSED,
+                        EADDRNOTAVAIL,
+                        ENETDOWN,
+                        EAFNOSUPPORT,
+                        EACCES,
+                        EPERM,
+                    ])
+            }
+            Self::Fails(errors) => errno_in(errors),
+            Self::Succeeds => seen.output().is_some(),
+            Self::Returns(value) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret == value),
+            Self::DataIs(data) => output_is(&|output| output == data),
+            Self::DataContains(data) => output_is(&|output| find(output, data)),
+            Self::DataLacks(data) => output_is(&|output| !find(output, data)),
+            Self::DataPasses(_, test) => output_is(test),
+            Self::Killed(signal) => *seen == Seen::Signalled(*signal as i32),
+            Self::ExitCode(wanted) => matches!(seen, Seen::Exited { code, .. } if code == wanted),
+            Self::NothingSurvives => *seen == Seen::Survivors(0),
+            Self::AnyOf(sets) => sets.iter().any(|set| set.contains(seen)),
+            Self::AllOf(sets) => sets.iter().all(|set| set.contains(seen)),
+        }
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |data: &[u8]| format!("\"{}\"", crate::report::escape(data));
+        match self {
+            Self::Denied => f.write_str("denied (EPERM, EACCES, ENOSYS or SIGSYS)"),
+            Self::Absent => f.write_str("absent (ENOENT, ENOTDIR, ESRCH, ENXIO, ENODEV or ENODATA)"),
+            Self::ReadOnly => f.write_str("read-only (EROFS, EACCES or EPERM)"),
+            Self::NoFamily => f.write_str("no such protocol (EAFNOSUPPORT or denied)"),
+            Self::Unreachable => {
+                f.write_str("unreachable, said at once (ENETUNREACH, ECONNREFUSED, EACCES, ...)")
+            }
+            Self::Fails(errors) => {
+                let names: Vec<String> = errors.iter().map(|errno| format!("{errno:?}")).collect();
+                f.write_str(&names.join(" or "))
+            }
+            Self::Succeeds => f.write_str("success"),
+            Self::Returns(value) => write!(f, "success, {value}"),
+            Self::DataIs(data) => write!(f, "exactly {}", quoted(data)),
+            Self::DataContains(data) => write!(f, "data with {}", quoted(data)),
+            Self::DataLacks(data) => write!(f, "data without {}", quoted(data)),
+            Self::DataPasses(what, _) => f.write_str(what),
+            Self::Killed(signal) => write!(f, "killed by {signal}"),
+            Self::ExitCode(code) => write!(f, "exit code {code}"),
+            Self::NothingSurvives => f.write_str("no process left"),
+            Self::AnyOf(sets) => join(f, sets, " or "),
+            Self::AllOf(sets) => join(f, sets, " and "),
+        }
+    }
+}
+
+fn join(f: &mut fmt::Formatter<'_>, sets: &[Expect], separator: &str) -> fmt::Result {
+    let texts: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    f.write_str(&texts.join(separator))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Expect::Denied, Seen::failed(EPERM), true)]
+    #[case(Expect::Denied, Seen::failed(ENOSYS), true)]
+    #[case(Expect::Denied, Seen::Signalled(31), true)]
+    #[case(Expect::Denied, Seen::Signalled(11), false)]
+    #[case(Expect::Denied, Seen::failed(EFAULT), false)]
+    #[case(Expect::Denied, Seen::returned(0), false)]
+    #[case(Expect::Absent, Seen::failed(ENOENT), true)]
+    #[case(Expect::Absent, Seen::failed(EACCES), false)]
+    #[case(Expect::ReadOnly, Seen::failed(EROFS), true)]
+    #[case(Expect::ReadOnly, Seen::failed(ENOENT), false)]
+    #[case(Expect::NoFamily, Seen::failed(EAFNOSUPPORT), true)]
+    #[case(Expect::Unreachable, Seen::failed(ENETUNREACH), true)]
+    #[case(Expect::Unreachable, Seen::failed(ETIMEDOUT), false)]
+    #[case(Expect::Unreachable,
+        Seen::Returned { ret: -1, errno: ECONNREFUSED as i32, data: vec![], took: Duration::from_secs(5) }, false)]
+    #[case(Expect::Succeeds, Seen::returned(3), true)]
+    #[case(Expect::Succeeds, Seen::Exited { code: 1, stdout: vec![] }, false)]
+    #[case(Expect::Returns(3), Seen::returned(3), true)]
+    #[case(Expect::Returns(3), Seen::returned(4), false)]
+    #[case(Expect::data_is("x"), Seen::reported("x"), true)]
+    #[case(Expect::data_is("x"), Seen::reported("xy"), false)]
+    #[case(Expect::data_contains("bc"), Seen::reported("abcd"), true)]
+    #[case(Expect::data_lacks("bc"), Seen::reported("abcd"), false)]
+    #[case(Expect::data_lacks("bc"), Seen::failed(ENOENT), false)]
+    #[case(Expect::ExitCode(7), Seen::Exited { code: 7, stdout: vec![1] }, true)]
+    #[case(Expect::NothingSurvives, Seen::Survivors(1), false)]
+    #[case(Expect::Denied.or(Expect::Absent), Seen::failed(ENOENT), true)]
+    #[case(Expect::all_of([Expect::data_contains("a"), Expect::data_lacks("b")]), Seen::reported("ab"), false)]
+    fn membership(#[case] set: Expect, #[case] seen: Seen, #[case] inside: bool) {
+        assert_eq!(set.contains(&seen), inside, "{set} and {seen}");
+    }
+}

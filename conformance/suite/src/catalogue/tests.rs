@@ -1,0 +1,156 @@
+//! Table-wide tests: what every entry of every group must have.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use palisade_policy::{Access, ByteSize, Clause, PathEntry, PathRule, Resources, Syscalls, Terminal};
+use palisade_policy::{Base, Environment, Filesystem, Identity, Network, OnUnavailable, Policy, Process};
+
+use palisade_probe::script::Phase;
+
+use super::*;
+use crate::lab::World;
+
+const SPEC: &str = include_str!("../../../SPEC.md");
+
+/// One policy a class of entries: the strictest, and one with every kind of rule.
+fn policies() -> Vec<Policy> {
+    let strict = Policy {
+        name: "strict".to_owned(),
+        on_unavailable: OnUnavailable::Refuse,
+        filesystem: Filesystem {
+            base: Base::Host,
+            rules: vec![rule("read_only", Access::ReadOnly, ".")],
+            no_execute: vec![],
+            tmp: ByteSize::from_mib(64),
+        },
+        process: Process {
+            identity: Identity::User,
+            capabilities: vec![],
+            syscalls: Syscalls::default(),
+            nested_namespaces: false,
+            terminal: Terminal::Auto,
+        },
+        network: Network::default(),
+        resources: Resources::default(),
+        environment: Environment::default(),
+    };
+    let mut loose = strict.clone();
+    loose.name = "loose".to_owned();
+    loose.filesystem.rules = vec![
+        rule("read_write", Access::ReadWrite, "."),
+        rule("read_only", Access::ReadOnly, "vendor"),
+        rule("hidden", Access::Hidden, ".env"),
+    ];
+    loose.filesystem.no_execute = vec![rule("no_execute", Access::ReadOnly, "/tmp").entry];
+    vec![strict, loose]
+}
+
+fn rule(list: &str, access: Access, path: &str) -> PathRule {
+    let clause = Clause::entry(&format!("filesystem.{list}"), 0);
+    PathRule { access, entry: PathEntry { clause, path: path.into(), optional: false } }
+}
+
+fn everything() -> Vec<Probe> {
+    let world = World::described();
+    policies().iter().flat_map(|policy| all(&world, policy)).collect()
+}
+
+/// The clauses of SPEC.md that probes can cite, with whether the clause says that nothing probes it yet.
+fn spec_clauses() -> Vec<(String, bool)> {
+    let clauses = SPEC.lines().filter_map(|line| {
+        let (clause, text) = line.strip_prefix("- **")?.split_once("** ")?;
+        Some((clause.to_owned(), text.ends_with("*Not probed yet.*")))
+    });
+    clauses.filter(|(clause, _)| !clause.starts_with("EV-") && !clause.starts_with("OUT-")).collect()
+}
+
+#[test]
+fn every_file_is_listed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/catalogue");
+    let not_groups = ["mod", "prelude", "entry", "expect", "canary", "tests"];
+    let files: BTreeSet<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|stem| !not_groups.contains(&stem.as_str()))
+        .collect();
+    let listed: BTreeSet<String> = GROUPS.iter().map(|group| group.name.to_owned()).collect();
+    assert_eq!(files, listed, "files of src/catalogue and the list GROUPS in mod.rs");
+    assert_eq!(listed.len(), GROUPS.len(), "a group is listed twice");
+}
+
+#[test]
+fn every_group_has_entries_of_its_own_name() {
+    let world = World::described();
+    for group in GROUPS {
+        let probes: Vec<Probe> =
+            policies().iter().flat_map(|policy| (group.probes)(&world, policy)).collect();
+        assert!(!probes.is_empty(), "group {} is empty", group.name);
+        for probe in probes {
+            assert_eq!(probe.group(), group.name, "{} stands in the file of another group", probe.id);
+        }
+    }
+}
+
+#[test]
+fn ids_are_unique_lower_case_words() {
+    for policy in policies() {
+        let mut seen = BTreeSet::new();
+        for probe in all(&World::described(), &policy) {
+            assert!(is_id(&probe.id), "{:?} is not lower-case words: group/.../name", probe.id);
+            assert!(seen.insert(probe.id.clone()), "{} exists twice", probe.id);
+        }
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let words: Vec<&str> = id.split('/').collect();
+    words.len() >= 2 && words.iter().all(|part| part.split('-').all(word))
+}
+
+#[test]
+fn every_entry_says_what_it_tests() {
+    for probe in everything() {
+        let id = &probe.id;
+        assert!(!probe.clause.as_str().is_empty(), "{id}: no policy clause");
+        assert!(!probe.spec.is_empty(), "{id}: no clause of SPEC.md");
+        assert!(!probe.requirement.is_empty(), "{id}: no requirement");
+        assert!(!probe.requirement.ends_with('.'), "{id}: the requirement ends with a full stop");
+        assert!(probe.requirement.is_ascii() && probe.requirement.len() < 160, "{id}: requirement too long");
+        match &probe.workload {
+            Workload::Script(script) => {
+                let attempts = script.statements().iter().filter(|s| s.phase() == Phase::Attempt);
+                assert!(attempts.count() > 0, "{id}: nothing is attempted");
+                script.check().unwrap_or_else(|error| panic!("{id}: {error}"));
+            }
+            Workload::Command(argv) => assert!(!argv.is_empty(), "{id}: empty command"),
+        }
+        if probe.class == Class::Denied {
+            assert!(
+                !probe.expect.contains(&crate::observation::Seen::failed(nix::errno::Errno::EFAULT))
+                    || matches!(probe.outside, Outside::NotRun(_)),
+                "{id}: EFAULT would pass as a refusal"
+            );
+        }
+    }
+}
+
+#[test]
+fn spec_and_catalogue_cite_each_other() {
+    let clauses = spec_clauses();
+    let known: BTreeSet<&str> = clauses.iter().map(|(clause, _)| clause.as_str()).collect();
+    assert_eq!(known.len(), clauses.len(), "a clause of SPEC.md exists twice");
+    let probes = everything();
+    let cited: BTreeSet<&str> = probes.iter().map(|probe| probe.spec).collect();
+    for probe in &probes {
+        assert!(known.contains(probe.spec), "{} cites {}, which SPEC.md lacks", probe.id, probe.spec);
+    }
+    for (clause, not_probed_yet) in &clauses {
+        let is_cited = cited.contains(clause.as_str());
+        assert!(is_cited || *not_probed_yet, "nothing probes {clause}: add an entry or mark it in SPEC.md");
+        assert!(!(is_cited && *not_probed_yet), "{clause} is probed: delete its mark \"Not probed yet\"");
+    }
+}
