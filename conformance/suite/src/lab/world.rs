@@ -1,0 +1,457 @@
+//! What the lab holds: every object, with the place and the marker by which a probe recognises it.
+//!
+//! A `World` is data. [`World::described`] gives the same layout with placeholder markers and ids, so that a
+//! list of probes can be made without a lab; `lab::build` fills in what only the running lab knows (pids,
+//! inode numbers, random markers) and what could not be made on this host (see [`Presence`]).
+//! This file never touches the system.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::canary::{Endpoint, Proto};
+
+/// The directory that holds all the lab's own files; a tmpfs of the lab's mount namespace covers its parent.
+pub const BASE: &str = "/tmp/lab";
+
+/// The host name of the lab, set in its own UTS namespace.
+pub const HOSTNAME: &str = "palisade-lab";
+
+/// TCP ports on which every address of the lab's internet answers, IPv4 and IPv6.
+pub const TCP_PORTS: &[u16] = &[22, 53, 80, 123, 443, 853, 2375, 2376, 3000, 6379, 6443, 8080, 9999, 10250];
+
+/// UDP ports on which every address of the lab's internet answers, IPv4 and IPv6.
+pub const UDP_PORTS: &[u16] = &[53, 80, 123, 443, 9999];
+
+/// TCP port of the service that listens on the loopback addresses of the lab's "host" only: 127.0.0.1 and ::1.
+pub const HOST_SERVICE_PORT: u16 = 7411;
+
+/// Whether an object of the world is really there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "why")]
+pub enum Presence {
+    /// It was made, and looked at after it was made.
+    Planted,
+    /// It could not be made on this host; probes that need it are *unsupported*, with this reason.
+    Absent(String),
+}
+
+impl Presence {
+    /// True when the object is there.
+    pub fn is_planted(&self) -> bool {
+        matches!(self, Self::Planted)
+    }
+}
+
+/// Who owns a planted file, as the lab sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The user that runs the suite (root in a lab that root built).
+    Caller,
+    /// Some other ordinary user, by uid and gid; only root can plant it.
+    Other(u32),
+}
+
+/// A file that a sandbox must not give away.
+#[derive(Clone, Debug, Serialize)]
+pub struct Secret {
+    /// Permanent name, see [`World::secret`].
+    pub id: &'static str,
+    /// Absolute path in the lab, which is also the path that the workload tries.
+    pub path: PathBuf,
+    /// Text that occurs in the file and nowhere else.
+    pub marker: String,
+    /// Owner of the file.
+    pub owner: Owner,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// A Unix socket of the lab on which a listener logs what arrives.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnixService {
+    /// Permanent name, see [`World::service`].
+    pub id: &'static str,
+    /// Path or abstract name.
+    pub endpoint: Endpoint,
+    /// `Proto::UnixStream` or `Proto::UnixDgram`.
+    pub proto: Proto,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// The directory in which the sandbox starts, and what lies in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Workspace {
+    /// The directory itself.
+    pub dir: PathBuf,
+    /// A file that every policy lets the workload read, mode 0644, holding `allowed_marker`.
+    pub allowed: PathBuf,
+    /// Text in `allowed` and in `nested`.
+    pub allowed_marker: String,
+    /// A file one directory deeper.
+    pub nested: PathBuf,
+    /// An executable shell script that prints `allowed_marker`.
+    pub script: PathBuf,
+    /// A symbolic link to the secret `outside-readable`.
+    pub link_out: PathBuf,
+    /// A tmpfs mounted inside the workspace, to see whether read-only is recursive.
+    pub submount: PathBuf,
+    /// A file in the submount that holds `allowed_marker`.
+    pub submount_file: PathBuf,
+    /// An empty directory for mounts that the suite makes while a sandbox runs (propagation inwards).
+    pub mountpoint: PathBuf,
+    /// A git hook, executable.
+    pub git_hook: PathBuf,
+    /// An environment file holding `dotenv_marker`.
+    pub dotenv: PathBuf,
+    /// Text in `dotenv`.
+    pub dotenv_marker: String,
+    /// Settings of a coding agent.
+    pub agent_config: PathBuf,
+    /// The static probe program, executable.
+    pub probe: PathBuf,
+}
+
+impl Workspace {
+    /// The layout of a workspace in `dir`.
+    pub fn at(dir: &Path, mint: &Mint) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            allowed: dir.join("allowed.txt"),
+            allowed_marker: mint.marker("allowed"),
+            nested: dir.join("nested/allowed.txt"),
+            script: dir.join("run.sh"),
+            link_out: dir.join("link-out"),
+            submount: dir.join("sub"),
+            submount_file: dir.join("sub/file.txt"),
+            mountpoint: dir.join("mountpoint"),
+            git_hook: dir.join(".git/hooks/pre-commit"),
+            dotenv: dir.join(".env"),
+            dotenv_marker: mint.marker("dotenv"),
+            agent_config: dir.join(".agent/settings.json"),
+            probe: dir.join("probe"),
+        }
+    }
+}
+
+/// A process of the lab's "host" with things in it to steal. It has the uid of the caller and no capabilities.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decoy {
+    /// Pid in the lab's pid namespace. 0 in a described world.
+    pub pid: u32,
+    /// Text in its argument vector.
+    pub argv_marker: String,
+    /// Text in its environment.
+    pub environ_marker: String,
+    /// Text in its memory at `memory_address`, `memory_marker.len()` bytes.
+    pub memory_marker: String,
+    /// Virtual address of `memory_marker` in the decoy. 0 in a described world.
+    pub memory_address: u64,
+    /// Its working directory, and the directory of the secret that it holds open.
+    pub cwd: PathBuf,
+    /// The descriptor through which it holds the secret `outside-private` open.
+    pub secret_fd: u32,
+}
+
+/// Objects of the lab's IPC namespace.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ipc {
+    /// Key of a System V shared memory segment whose first bytes are `marker`.
+    pub shm_key: i32,
+    /// Size of the segment in bytes.
+    pub shm_size: usize,
+    /// Key of a System V message queue that holds one message of type 1 with `marker`.
+    pub msg_key: i32,
+    /// Key of a System V semaphore set of one semaphore with value `sem_value`.
+    pub sem_key: i32,
+    /// Value of the semaphore.
+    pub sem_value: i32,
+    /// Name of a POSIX message queue (with the leading slash) that holds one message with `marker`.
+    pub mq_name: String,
+    /// Size limit of a message of the POSIX queue in bytes.
+    pub mq_message_size: usize,
+    /// The text.
+    pub marker: String,
+    /// Whether the System V objects are there.
+    pub sysv: Presence,
+    /// Whether the POSIX queue is there.
+    pub posix: Presence,
+}
+
+/// A key in the session keyring which the suite, and every process that it starts, was given.
+#[derive(Clone, Debug, Serialize)]
+pub struct Keyring {
+    /// Type of the key.
+    pub key_type: &'static str,
+    /// Description of the key.
+    pub description: String,
+    /// Its payload.
+    pub marker: String,
+    /// Whether the session keyring is the lab's own and holds the key. When it does not, processes of the lab have
+    /// the caller's session keyring, and no probe may write to it.
+    pub presence: Presence,
+}
+
+/// What an inherited descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakKind {
+    /// The directory `/` of the lab, open for reading.
+    RootDirectory,
+    /// The secret `outside-private`, open for reading.
+    SecretFile,
+    /// A UDP socket connected to the canary at 169.254.169.254:9999 in the lab's network namespace.
+    ConnectedSocket,
+}
+
+/// A descriptor that the runtime under test inherits, as from a careless caller.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leak {
+    /// Its number in the runtime. Fixed, so that a probe can name it.
+    pub fd: i32,
+    /// What it refers to.
+    pub kind: LeakKind,
+}
+
+/// The inode numbers of the eight namespaces of a process, as in `/proc/PID/ns`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the kernel's")]
+pub struct Namespaces {
+    pub cgroup: u64,
+    pub ipc: u64,
+    pub mnt: u64,
+    pub net: u64,
+    pub pid: u64,
+    pub time: u64,
+    pub user: u64,
+    pub uts: u64,
+}
+
+/// A tool from outside that was carried into the lab, because the lab's own mounts may hide where it lay.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    /// Name given by the caller.
+    pub name: String,
+    /// Where it lies in the lab, executable.
+    pub path: PathBuf,
+}
+
+/// Everything in the lab that a probe may be aimed at.
+#[derive(Clone, Debug, Serialize)]
+pub struct World {
+    /// True when the caller is an ordinary user: the lab then has a user namespace that maps only that user.
+    pub rootless: bool,
+    /// Uid of the caller, inside and outside of the lab.
+    pub uid: u32,
+    /// Gid of the caller, inside and outside of the lab.
+    pub gid: u32,
+    /// Sixteen hexadecimal digits, random for each lab; part of every marker.
+    pub run: String,
+    /// Host name of the lab.
+    pub hostname: String,
+    /// Directory of the lab's own files, [`BASE`].
+    pub base: PathBuf,
+    /// Directory in which the suite may make a directory for each case. Mode 0755.
+    pub cases: PathBuf,
+    /// The workspace.
+    pub work: Workspace,
+    /// A copy of the probe program outside every workspace, for control runs and as a source for copies.
+    pub probe: PathBuf,
+    /// Home directory of the caller in the lab.
+    pub home: PathBuf,
+    /// `XDG_RUNTIME_DIR` of the caller in the lab, mode 0700.
+    pub runtime_dir: PathBuf,
+    /// Files to steal.
+    pub secrets: Vec<Secret>,
+    /// Unix sockets to reach.
+    pub services: Vec<UnixService>,
+    /// TCP ports of every address.
+    pub tcp_ports: Vec<u16>,
+    /// UDP ports of every address.
+    pub udp_ports: Vec<u16>,
+    /// Ports (the same numbers as `udp_ports`) of UDP-Lite, where the kernel has it.
+    pub udplite: Presence,
+    /// Whether IPv6 is available in the lab.
+    pub ipv6: Presence,
+    /// Port of the service on the host's loopback addresses.
+    pub host_service: u16,
+    /// A process to attack.
+    pub decoy: Decoy,
+    /// IPC objects.
+    pub ipc: Ipc,
+    /// Session keyring.
+    pub keyring: Keyring,
+    /// The slave side of a pseudo-terminal whose master the suite holds.
+    pub pty: PathBuf,
+    /// Whether `pty` is there, on a devpts of the lab's own.
+    pub pty_presence: Presence,
+    /// Descriptors that the runtime inherits.
+    pub leaks: Vec<Leak>,
+    /// Environment variables that the runtime inherits.
+    pub env_secrets: Vec<(String, String)>,
+    /// Namespaces of the lab: what a sandbox must differ from.
+    pub namespaces: Namespaces,
+    /// Tools carried in.
+    pub tools: Vec<Tool>,
+}
+
+/// Makes markers: unique text that is recognised wherever it turns up.
+#[derive(Clone, Debug)]
+pub struct Mint {
+    run: String,
+}
+
+impl Mint {
+    /// A mint for one run; `run` is part of every marker.
+    pub fn new(run: impl Into<String>) -> Self {
+        Self { run: run.into() }
+    }
+
+    /// The marker of one object. ASCII letters, digits and `-` only, so that no encoding changes it.
+    pub fn marker(&self, of: &str) -> String {
+        format!("PLSD-{}-{of}", self.run)
+    }
+}
+
+/// Who builds the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// True without real root.
+    pub rootless: bool,
+    /// Effective uid.
+    pub uid: u32,
+    /// Effective gid.
+    pub gid: u32,
+}
+
+impl World {
+    /// The world that an ordinary user's lab would have, with placeholders where only a lab knows the value: markers
+    /// with sixteen zeros, pids, inode numbers and addresses 0. For listing probes without a lab.
+    pub fn described() -> Self {
+        let caller = Caller { rootless: true, uid: 1000, gid: 1000 };
+        Self::layout(caller, &Mint::new("0000000000000000"))
+    }
+
+    /// The layout for a caller: what is to be built. Everything counts as planted until building says otherwise.
+    pub fn layout(caller: Caller, mint: &Mint) -> Self {
+        let base = PathBuf::from(BASE);
+        let home = base.join("home");
+        let runtime_dir = PathBuf::from(format!("/run/user/{}", caller.uid));
+        Self {
+            rootless: caller.rootless,
+            uid: caller.uid,
+            gid: caller.gid,
+            run: mint.run.clone(),
+            hostname: HOSTNAME.to_owned(),
+            cases: base.join("cases"),
+            work: Workspace::at(&base.join("work"), mint),
+            probe: base.join("tools/probe"),
+            secrets: super::loot::secrets(caller, &base, &home, mint),
+            services: super::loot::services(&base, &runtime_dir, mint),
+            env_secrets: super::loot::environment(&home, &runtime_dir, mint),
+            tcp_ports: TCP_PORTS.to_vec(),
+            udp_ports: UDP_PORTS.to_vec(),
+            udplite: Presence::Planted,
+            ipv6: Presence::Planted,
+            host_service: HOST_SERVICE_PORT,
+            decoy: decoy(&base, mint),
+            ipc: ipc(mint),
+            keyring: Keyring {
+                key_type: "user",
+                description: "palisade-lab".to_owned(),
+                marker: mint.marker("keyring"),
+                presence: Presence::Planted,
+            },
+            pty: PathBuf::from("/dev/pts/0"),
+            pty_presence: Presence::Planted,
+            leaks: vec![
+                Leak { fd: 100, kind: LeakKind::RootDirectory },
+                Leak { fd: 101, kind: LeakKind::SecretFile },
+                Leak { fd: 102, kind: LeakKind::ConnectedSocket },
+            ],
+            namespaces: Namespaces::default(),
+            tools: Vec::new(),
+            base,
+            home,
+            runtime_dir,
+        }
+    }
+
+    /// The secret with this id.
+    ///
+    /// # Panics
+    /// On an id that is not in the table of `lab/loot.rs`: a mistake in the catalogue, not of a run.
+    pub fn secret(&self, id: &str) -> &Secret {
+        self.secrets.iter().find(|s| s.id == id).unwrap_or_else(|| panic!("no secret {id:?} in the lab"))
+    }
+
+    /// The Unix service with this id.
+    ///
+    /// # Panics
+    /// On an id that is not in the table of `lab/loot.rs`.
+    pub fn service(&self, id: &str) -> &UnixService {
+        self.services.iter().find(|s| s.id == id).unwrap_or_else(|| panic!("no service {id:?} in the lab"))
+    }
+
+    /// The value of an environment secret.
+    ///
+    /// # Panics
+    /// On a name that is not in the table of `lab/loot.rs`.
+    pub fn env_secret(&self, name: &str) -> &str {
+        let found = self.env_secrets.iter().find(|(n, _)| n == name);
+        found.map_or_else(|| panic!("no environment secret {name:?} in the lab"), |(_, value)| value.as_str())
+    }
+
+    /// The tool carried in under this name, if it was.
+    pub fn tool(&self, name: &str) -> Option<&Path> {
+        self.tools.iter().find(|t| t.name == name).map(|t| t.path.as_path())
+    }
+
+    /// The host's own loopback service, IPv4 and IPv6.
+    pub fn host_service(&self) -> [SocketAddr; 2] {
+        let at = |ip: IpAddr| SocketAddr::new(ip, self.host_service);
+        [at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]
+    }
+}
+
+fn decoy(base: &Path, mint: &Mint) -> Decoy {
+    Decoy {
+        pid: 0,
+        argv_marker: mint.marker("decoy-argv"),
+        environ_marker: mint.marker("decoy-environ"),
+        memory_marker: mint.marker("decoy-memory"),
+        memory_address: 0,
+        cwd: base.join("outside"),
+        secret_fd: 100,
+    }
+}
+
+fn ipc(mint: &Mint) -> Ipc {
+    Ipc {
+        shm_key: 0x504c_5301,
+        shm_size: 4096,
+        msg_key: 0x504c_5302,
+        sem_key: 0x504c_5303,
+        sem_value: 1131,
+        mq_name: "/palisade-lab".to_owned(),
+        mq_message_size: 256,
+        marker: mint.marker("ipc"),
+        sysv: Presence::Planted,
+        posix: Presence::Planted,
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planted => f.write_str("planted"),
+            Self::Absent(why) => write!(f, "absent: {why}"),
+        }
+    }
+}
