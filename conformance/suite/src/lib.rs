@@ -3,13 +3,20 @@
 //! The path of a verification, one module a stage:
 //!
 //! - [`catalogue`]: what is probed, as data;
+//! - [`adapters`]: how each runtime is asked to run a workload;
 //! - [`lab`]: the world that probes may see: private namespaces, listeners, things to steal;
 //! - [`observation`]: what a run showed;
+//! - [`judge`]: evidence in, [`verdict`] out;
 //! - [`report`]: what a person or a program reads.
 //!
 //! The suite meets every runtime, Palisade's own too, only as an executable. `SPEC.md` beside this crate is the contract.
 
+pub mod adapters;
 pub mod catalogue;
+pub mod glob;
+pub mod judge;
+pub mod known;
 pub mod lab;
 pub mod observation;
 pub mod report;
+pub mod verdict;

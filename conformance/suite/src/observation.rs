@@ -107,3 +107,63 @@ fn quote(f: &mut std::fmt::Formatter<'_>, data: &[u8]) -> std::fmt::Result {
     let more = if data.len() > SHOWN { "..." } else { "" };
     write!(f, ", \"{}{more}\"", crate::report::escape(shown))
 }
+
+/// Why the judged attempt showed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseen {
+    /// The runtime ended without starting the workload; what it said.
+    NotStarted(String),
+    /// The attempt was not made, or its result did not arrive; why.
+    NotAttempted(String),
+    /// The time limit ended the run.
+    TimedOut,
+    /// The suite failed; how.
+    Harness(String),
+}
+
+/// Everything that one run of one case showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Observation {
+    /// What the judged attempt showed.
+    pub attempt: Result<Seen, Unseen>,
+    /// Whether every set-up statement succeeded; else which failed and how.
+    pub setup: Result<(), String>,
+    /// Whether every control succeeded and the program reached its end; else what did not.
+    pub control: Result<(), String>,
+    /// What the runtime said on standard error, bounded, escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
+    /// From spawning the runtime to its end.
+    #[serde(skip)]
+    pub took: Duration,
+}
+
+impl Observation {
+    /// An observation where everything went well and the attempt showed `seen`.
+    pub fn of(seen: Seen) -> Self {
+        Self {
+            attempt: Ok(seen),
+            setup: Ok(()),
+            control: Ok(()),
+            stderr: String::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// An observation without a result.
+    pub fn nothing(unseen: Unseen) -> Self {
+        Self { attempt: Err(unseen), ..Self::of(Seen::returned(0)) }
+    }
+}
+
+/// What the far side shows after a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CanaryReport {
+    /// What the canary is.
+    pub canary: String,
+    /// What it noticed of this case, if it did.
+    pub heard: Option<String>,
+    /// Whether it answered the suite's own visit afterwards; else why not.
+    pub alive: Result<(), String>,
+}

@@ -351,8 +351,8 @@ impl Probe {
         }
         match &self.workload {
             Workload::Script(script) => {
-                let attempts = script.statements().iter().filter(|s| s.phase() == Phase::Attempt);
-                let text = attempts.last().map(ToString::to_string).unwrap_or_default();
+                let attempt = script.statements().iter().rfind(|s| s.phase() == Phase::Attempt);
+                let text = attempt.map(ToString::to_string).unwrap_or_default();
                 text.trim_start_matches("a:").to_owned()
             }
             Workload::Command(argv) => argv.join(" "),

@@ -67,7 +67,7 @@ mod mnt;
 mod work;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use palisade_policy::Policy;
 

@@ -15,7 +15,7 @@ use crate::lab::World;
 const SPEC: &str = include_str!("../../../SPEC.md");
 
 /// One policy a class of entries: the strictest, and one with every kind of rule.
-fn policies() -> Vec<Policy> {
+pub(crate) fn policies() -> Vec<Policy> {
     let strict = Policy {
         name: "strict".to_owned(),
         on_unavailable: OnUnavailable::Refuse,

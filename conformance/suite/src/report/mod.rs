@@ -1,5 +1,165 @@
 //! What a person or a program reads of a run.
+//!
+//! A [`Report`] is data, complete and ordered by probe id; [`text`] and [`json`] write it. Neither runs or judges anything.
+//! Everything that a workload could have influenced is escaped before it reaches a terminal.
 
 mod escape;
+pub mod json;
+mod redact;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
 
 pub use escape::escape;
+pub use redact::redact;
+
+use crate::catalogue::{Class, Probe, Severity, Tier};
+use crate::observation::{CanaryReport, Observation};
+use crate::verdict::{Kind, Verdict};
+
+/// The result of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Who was tested, on what, by what.
+    pub subject: Subject,
+    /// One entry a probe, ordered by id.
+    pub cases: Vec<CaseReport>,
+    /// From the first case to the last.
+    pub took: Duration,
+}
+
+/// Who was tested, on what, by what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subject {
+    /// Version of the suite.
+    pub version: String,
+    /// The runtime's adapter.
+    pub runtime: String,
+    /// What the runtime says about its version, where it was asked.
+    pub runtime_version: Option<String>,
+    /// The policy's name.
+    pub policy: String,
+    /// What names the policy on a command line: a built-in name or a path.
+    pub policy_argument: String,
+    /// One line about the host: kernel, machine, root or rootless.
+    pub host: String,
+    /// What the host offers, as the caller surveyed it.
+    pub host_facts: serde_json::Value,
+    /// How often each probe ran.
+    pub repeat: u32,
+}
+
+/// One probe with its evidence and verdict.
+#[derive(Clone, Debug)]
+pub struct CaseReport {
+    /// The probe's id.
+    pub id: String,
+    /// Whether it is a prevention or a permission.
+    pub class: Class,
+    /// How bad a breach would be.
+    pub severity: Severity,
+    /// When it runs.
+    pub tier: Tier,
+    /// The clause of the policy.
+    pub clause: String,
+    /// Where the policy says so: `file:line`.
+    pub location: Option<String>,
+    /// The clause of SPEC.md.
+    pub spec: String,
+    /// The requirement.
+    pub requirement: String,
+    /// The operation.
+    pub operation: String,
+    /// The statements or the command, as given to the workload.
+    pub workload: Vec<String>,
+    /// What was expected inside.
+    pub expected: String,
+    /// What was expected outside.
+    pub baseline: String,
+    /// What was seen inside; nothing where the probe is unsupported from the start.
+    pub inside: Option<Observation>,
+    /// What was seen outside.
+    pub outside: Option<Observation>,
+    /// What the far side saw.
+    pub canary: Option<CanaryReport>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// From the start of the inside run to its end.
+    pub took: Duration,
+}
+
+impl CaseReport {
+    /// The report of a probe that did not run.
+    pub fn unsupported(probe: &Probe, location: Option<String>, why: String) -> Self {
+        Self::new(probe, location, Verdict::Unsupported(why))
+    }
+
+    /// The report of a probe with a verdict, without evidence yet.
+    pub fn new(probe: &Probe, location: Option<String>, verdict: Verdict) -> Self {
+        use crate::catalogue::{Outside, Workload};
+        let workload = match &probe.workload {
+            Workload::Script(script) => script.statements().iter().map(ToString::to_string).collect(),
+            Workload::Command(argv) => argv.clone(),
+        };
+        let baseline = match &probe.outside {
+            Outside::NotExpected => "anything else".to_owned(),
+            Outside::Same => "the same".to_owned(),
+            Outside::Shows(set) => set.to_string(),
+            Outside::NotRun(why) => format!("not run: {why}"),
+        };
+        Self {
+            id: probe.id.clone(),
+            class: probe.class,
+            severity: probe.severity,
+            tier: probe.tier,
+            clause: probe.clause.to_string(),
+            location,
+            spec: probe.spec.to_owned(),
+            requirement: probe.requirement.clone(),
+            operation: probe.describe(),
+            workload,
+            expected: probe.expect.to_string(),
+            baseline,
+            inside: None,
+            outside: None,
+            canary: None,
+            verdict,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// The first word of the id.
+    pub fn group(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}
+
+impl Report {
+    /// How many verdicts of each kind there are. Kinds that do not occur are missing.
+    pub fn counts(&self) -> BTreeMap<Kind, usize> {
+        count(self.cases.iter())
+    }
+
+    /// The groups in order of name, with their counts.
+    pub fn groups(&self) -> BTreeMap<&str, BTreeMap<Kind, usize>> {
+        let mut groups: BTreeMap<&str, Vec<&CaseReport>> = BTreeMap::new();
+        for case in &self.cases {
+            groups.entry(case.group()).or_default().push(case);
+        }
+        groups.into_iter().map(|(name, cases)| (name, count(cases.into_iter()))).collect()
+    }
+}
+
+fn count<'a>(cases: impl Iterator<Item = &'a CaseReport>) -> BTreeMap<Kind, usize> {
+    let mut counts = BTreeMap::new();
+    for case in cases {
+        *counts.entry(case.verdict.kind()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

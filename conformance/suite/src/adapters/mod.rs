@@ -1,0 +1,147 @@
+//! Adapters: how each runtime is asked to run a workload under a policy.
+//!
+//! An adapter is one file. It knows how the runtime is found, what command line means the policy ([`Adapter::translate`],
+//! pure), and what its exit codes mean. It never runs a workload itself, and it does not know what is probed.
+//!
+//! To add one: a file here, a line in [`NAMES`] and in [`by_name`], a snapshot of its translation, and a file in `conformance/known/`
+//! when it has accepted deviations.
+
+mod none;
+mod palisade;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use none::None;
+pub use palisade::Palisade;
+
+use palisade_policy::Policy;
+
+/// The names of all adapters.
+pub const NAMES: &[&str] = &["palisade", "none"];
+
+/// The policy of a run, as an adapter needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicySource<'a> {
+    /// What names it to Palisade: a built-in name, or the path of its file as the lab sees it.
+    pub argument: &'a str,
+    /// What it says.
+    pub policy: &'a Policy,
+}
+
+/// One workload to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Program and arguments; the program by absolute path.
+    pub argv: &'a [String],
+    /// The directory that the run starts in.
+    pub cwd: &'a Path,
+}
+
+/// What to execute so that the workload runs under the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Variables added to the runtime's own environment.
+    pub env: Vec<(String, String)>,
+    /// The directory to start in.
+    pub cwd: PathBuf,
+}
+
+/// The runtime has no way to say what the policy says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the runtime cannot express {clause}: {why}")]
+pub struct Inexpressible {
+    /// The clause of the policy.
+    pub clause: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What an exit code of the runtime means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The workload ran and ended with this.
+    Workload(i32),
+    /// The runtime itself failed or refused; no workload ran.
+    Runtime,
+}
+
+/// A runtime under test.
+pub trait Adapter: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Whether it is there, and what it says about its version.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    fn detect(&self) -> Result<String, String>;
+
+    /// The command that runs `case` under `policy`. Pure.
+    ///
+    /// # Errors
+    /// When the runtime cannot express the policy; the probes are then *unsupported*.
+    fn translate(&self, policy: PolicySource<'_>, case: Case<'_>) -> Result<Invocation, Inexpressible>;
+
+    /// What its exit code means.
+    fn exit(&self, code: i32) -> Exit;
+}
+
+/// The adapter with this name. `palisade` is the executable of that runtime as the lab sees it.
+pub fn by_name(name: &str, palisade: &Path) -> Option<Box<dyn Adapter>> {
+    match name {
+        "palisade" => Some(Box::new(Palisade::with_policy(palisade))),
+        "none" => Some(Box::new(None)),
+        _ => Option::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    fn shown(adapter: &dyn Adapter) -> String {
+        let policy = crate::catalogue::tests::policies().remove(0);
+        let source = PolicySource { argument: "/lab/policy.yaml", policy: &policy };
+        let argv = ["/work/probe".to_owned(), "n0nce".to_owned(), "a:sys 39".to_owned()];
+        let case = Case { argv: &argv, cwd: Path::new("/work") };
+        let invocation = adapter.translate(source, case).unwrap();
+        let words: Vec<String> =
+            invocation.argv.iter().map(|word| crate::report::escape(word.as_bytes())).collect();
+        format!("cd {}\nenv {:?}\n{}", invocation.cwd.display(), invocation.env, words.join("\n"))
+    }
+
+    #[test]
+    fn every_name_has_an_adapter_of_that_name() {
+        for name in NAMES {
+            assert_eq!(by_name(name, Path::new("/bin/palisade")).map(|adapter| adapter.name()), Some(*name));
+        }
+    }
+
+    #[test]
+    fn palisade_under_a_policy() {
+        insta::assert_snapshot!(shown(&Palisade::with_policy("/lab/palisade")));
+    }
+
+    #[test]
+    fn palisade_under_a_plan() {
+        insta::assert_snapshot!(shown(&Palisade::with_plan("/lab/palisade", "/lab/plan.json")));
+    }
+
+    #[test]
+    fn no_sandbox() {
+        insta::assert_snapshot!(shown(&None));
+    }
+
+    #[test]
+    fn exit_codes() {
+        let palisade = Palisade::with_policy("/lab/palisade");
+        assert_eq!(palisade.exit(0), Exit::Workload(0));
+        assert_eq!(palisade.exit(127), Exit::Workload(127));
+        assert_eq!(palisade.exit(125), Exit::Runtime);
+        assert_eq!(None.exit(125), Exit::Workload(125));
+    }
+}

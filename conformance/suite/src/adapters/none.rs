@@ -1,0 +1,26 @@
+//! No sandbox at all: the control, and the outside baseline of every probe.
+
+use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
+
+/// Runs the workload as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct None;
+
+impl Adapter for None {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn detect(&self) -> Result<String, String> {
+        Ok("no sandbox".to_owned())
+    }
+
+    fn translate(&self, _policy: PolicySource<'_>, case: Case<'_>) -> Result<Invocation, Inexpressible> {
+        let argv = case.argv.iter().map(Into::into).collect();
+        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
+    }
+
+    fn exit(&self, code: i32) -> Exit {
+        Exit::Workload(code)
+    }
+}

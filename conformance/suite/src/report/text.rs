@@ -1,0 +1,174 @@
+//! The report that a person reads.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::{CaseReport, Report, escape};
+use crate::catalogue::Severity;
+use crate::observation::{Observation, Unseen};
+use crate::verdict::Kind;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+fn style(kind: Kind) -> Style {
+    match kind {
+        Kind::Held => AnsiColor::Green.on_default(),
+        Kind::Breached | Kind::OverBlocked | Kind::UnexpectedPass => AnsiColor::Red.on_default().bold(),
+        Kind::Inconclusive | Kind::KnownDeviation => AnsiColor::Yellow.on_default(),
+        Kind::Unsupported => DIM,
+    }
+}
+
+/// Writes the report. Styles are always written: the caller's stream strips them where they are not wanted.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let subject = &report.subject;
+    writeln!(
+        out,
+        "{BOLD}palisade verify{BOLD:#}  policy {BOLD}{}{BOLD:#}, runtime {BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}",
+        printable(&subject.policy),
+        printable(&subject.runtime),
+        printable(&subject.host),
+    )?;
+    writeln!(out)?;
+    groups(out, report)?;
+    for kind in [Kind::Breached, Kind::OverBlocked, Kind::UnexpectedPass, Kind::Inconclusive] {
+        for case in report.cases.iter().filter(|case| case.verdict.kind() == kind) {
+            writeln!(out)?;
+            in_full(out, report, case)?;
+        }
+    }
+    for (kind, title) in [(Kind::KnownDeviation, "known deviations"), (Kind::Unsupported, "unsupported here")]
+    {
+        listed(out, report, kind, title)?;
+    }
+    writeln!(out)?;
+    summary(out, report)
+}
+
+fn groups(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let width = report.groups().keys().map(|name| name.len()).max().unwrap_or(0);
+    for (name, counts) in report.groups() {
+        write!(out, "  {name:width$}")?;
+        for kind in Kind::ALL {
+            if let Some(count) = counts.get(&kind) {
+                let style = style(kind);
+                write!(out, "  {style}{count:3} {}{style:#}", kind.word())?;
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// A case that a reader must look at, with everything needed to judge it again.
+fn in_full(out: &mut dyn Write, report: &Report, case: &CaseReport) -> io::Result<()> {
+    let kind = case.verdict.kind();
+    let style = style(kind);
+    let severity = match case.severity {
+        Severity::Critical => "critical",
+        Severity::High => "high",
+        Severity::Medium => "medium",
+        Severity::Low => "low",
+    };
+    let word = kind.word().to_uppercase();
+    writeln!(out, "{style}{word}{style:#}  {BOLD}{}{BOLD:#}  {DIM}{severity}{DIM:#}", printable(&case.id))?;
+    writeln!(out, "  {}", printable(&case.requirement))?;
+    // "expected X, saw Y" is what the next lines say.
+    if let Some(why) = case.verdict.why().filter(|why| !why.starts_with("expected ")) {
+        field(out, "why", &why)?;
+    }
+    field(out, "operation", &case.operation)?;
+    field(out, "expected", &case.expected)?;
+    observation(out, "inside", case.inside.as_ref())?;
+    observation(out, "outside", case.outside.as_ref())?;
+    if let Some(canary) = &case.canary {
+        let heard = canary.heard.as_deref().unwrap_or("silent");
+        let alive = canary.alive.as_ref().map_or_else(|why| format!("dead: {why}"), |()| "alive".to_owned());
+        field(out, "canary", &format!("{}: {heard}, {alive}", canary.canary))?;
+    }
+    let place = case.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+    field(out, "policy", &format!("{}{place}", case.clause))?;
+    field(out, "contract", &format!("SPEC.md {}", case.spec))?;
+    field(out, "reproduce", &reproduce(report, case))
+}
+
+/// The command that runs this one probe again.
+fn reproduce(report: &Report, case: &CaseReport) -> String {
+    let subject = &report.subject;
+    let runtime = match subject.runtime.as_str() {
+        "palisade" => String::new(),
+        other => format!(" --runtime {other}"),
+    };
+    format!("palisade verify --policy {}{runtime} --only {}", subject.policy_argument, case.id)
+}
+
+fn observation(out: &mut dyn Write, label: &str, observation: Option<&Observation>) -> io::Result<()> {
+    let Some(observation) = observation else { return field(out, label, "not run") };
+    let shown = match &observation.attempt {
+        Ok(seen) => seen.to_string(),
+        Err(Unseen::NotStarted(why)) => format!("not started: {why}"),
+        Err(Unseen::NotAttempted(why)) => format!("not attempted: {why}"),
+        Err(Unseen::TimedOut) => "timed out".to_owned(),
+        Err(Unseen::Harness(why)) => format!("suite failed: {why}"),
+    };
+    field(out, label, &shown)?;
+    if let Err(why) = &observation.setup {
+        field(out, "", &format!("set-up failed: {why}"))?;
+    }
+    if let Err(why) = &observation.control {
+        field(out, "", &format!("control failed: {why}"))?;
+    }
+    match observation.stderr.is_empty() {
+        true => Ok(()),
+        false => field(out, "", &format!("stderr: {}", observation.stderr)),
+    }
+}
+
+fn field(out: &mut dyn Write, label: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "  {DIM}{label:10}{DIM:#} {}", printable(value))
+}
+
+fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::Result<()> {
+    let cases: Vec<&CaseReport> = report.cases.iter().filter(|case| case.verdict.kind() == kind).collect();
+    if cases.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}{title}{:#}", style(kind), style(kind))?;
+    let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
+    for case in cases {
+        let why = case.verdict.why().unwrap_or_default();
+        writeln!(out, "  {:width$}  {DIM}{}{DIM:#}", case.id, printable(&why))?;
+    }
+    Ok(())
+}
+
+fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let counts = report.counts();
+    let total = report.cases.len();
+    write!(out, "{BOLD}{total} probe{}{BOLD:#}", if total == 1 { "" } else { "s" })?;
+    for kind in Kind::ALL {
+        let count = counts.get(&kind).copied().unwrap_or(0);
+        if count > 0 || matches!(kind, Kind::Held | Kind::Breached) {
+            let style = style(if count == 0 { Kind::Unsupported } else { kind });
+            write!(out, ", {style}{count} {}{style:#}", kind.word())?;
+        }
+    }
+    writeln!(out, " {DIM}in {:.1} s{DIM:#}", report.took.as_secs_f64())
+}
+
+/// Text for one line of a terminal: printable characters as they are, everything else escaped.
+fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' '..='~' => clean.push(character),
+            other => clean.push_str(&escape(other.to_string().as_bytes())),
+        }
+    }
+    clean
+}
