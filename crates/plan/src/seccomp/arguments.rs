@@ -174,27 +174,30 @@ fn personality() -> Check {
     }
 }
 
-/// Options of `linux/prctl.h` that act on the caller alone. The rest answers as on a kernel that lacks it.
+/// Options of `linux/prctl.h` that act on the caller alone. Not `PR_SET_MEMORY_MERGE`: merged pages tell, by the time
+/// that a write takes, what other tenants of the host hold in memory.
+#[rustfmt::skip]
+const PRCTL_OPTIONS: &[(&str, u64)] = &[
+    ("PR_SET_PDEATHSIG", 1), ("PR_GET_PDEATHSIG", 2), ("PR_GET_DUMPABLE", 3), ("PR_SET_DUMPABLE", 4),
+    ("PR_GET_KEEPCAPS", 7), ("PR_SET_KEEPCAPS", 8), ("PR_GET_TIMING", 13), ("PR_SET_TIMING", 14),
+    ("PR_SET_NAME", 15), ("PR_GET_NAME", 16), ("PR_GET_SECCOMP", 21), ("PR_CAPBSET_READ", 23),
+    ("PR_CAPBSET_DROP", 24), ("PR_GET_TSC", 25), ("PR_SET_TSC", 26), ("PR_GET_SECUREBITS", 27),
+    ("PR_SET_SECUREBITS", 28), ("PR_SET_TIMERSLACK", 29), ("PR_GET_TIMERSLACK", 30),
+    ("PR_SET_CHILD_SUBREAPER", 36), ("PR_GET_CHILD_SUBREAPER", 37), ("PR_SET_NO_NEW_PRIVS", 38),
+    ("PR_GET_NO_NEW_PRIVS", 39), ("PR_GET_TID_ADDRESS", 40), ("PR_SET_THP_DISABLE", 41), ("PR_GET_THP_DISABLE", 42),
+    ("PR_CAP_AMBIENT", 47), ("PR_GET_SPECULATION_CTRL", 52), ("PR_SET_SPECULATION_CTRL", 53),
+    ("PR_SET_SYSCALL_USER_DISPATCH", 59), ("PR_SET_MDWE", 65), ("PR_GET_MDWE", 66), ("PR_FUTEX_HASH", 78),
+    ("PR_RSEQ_SLICE_EXTENSION", 79), ("PR_GET_AUXV", 0x4155_5856), ("PR_SET_VMA", 0x5356_4d41),
+    ("PR_SET_PTRACER", 0x5961_6d61),
+];
+const PR_SET_SECCOMP: u64 = 22;
+const PR_SET_MM: u64 = 35;
+
+/// The options that are neither allowed nor forbidden by name answer as on a kernel that lacks them.
 fn prctl(circumstances: Circumstances) -> Check {
-    const PR_SET_SECCOMP: u64 = 22;
-    const PR_SET_MM: u64 = 35;
-    const PR_SET_VMA: u64 = 0x5356_4d41;
-    const PR_GET_AUXV: u64 = 0x4155_5856;
-    const PR_SET_PTRACER: u64 = 0x5961_6d61;
-    let mut options = vec![PR_SET_VMA, PR_GET_AUXV, PR_SET_PTRACER];
-    options.extend([1, 2, 3, 4, 7, 8]); // SET/GET of PDEATHSIG, DUMPABLE (reversed), KEEPCAPS (reversed)
-    options.extend([13, 14, 15, 16]); // TIMING, NAME
-    options.extend([21, 23, 24]); // GET_SECCOMP, CAPBSET_READ, CAPBSET_DROP
-    options.extend([25, 26, 27, 28, 29, 30]); // TSC, SECUREBITS, TIMERSLACK
-    options.extend([36, 37, 38, 39, 40]); // CHILD_SUBREAPER, NO_NEW_PRIVS, GET_TID_ADDRESS
-    options.extend([41, 42, 47, 52, 53]); // THP_DISABLE, CAP_AMBIENT, SPECULATION_CTRL
-    options.extend([59, 65, 66, 78, 79]); // SYSCALL_USER_DISPATCH, MDWE, FUTEX_HASH, RSEQ_SLICE_EXTENSION
+    let mut options: Vec<_> = PRCTL_OPTIONS.iter().map(|&(_, option)| option).collect();
     let mut forbidden = vec![PR_SET_MM];
-    if circumstances.own_filters {
-        options.push(PR_SET_SECCOMP);
-    } else {
-        forbidden.push(PR_SET_SECCOMP);
-    }
+    if circumstances.own_filters { &mut options } else { &mut forbidden }.push(PR_SET_SECCOMP);
     Check {
         cases: vec![
             case("options that act on the caller alone", [is(0, options)], Action::Allow),

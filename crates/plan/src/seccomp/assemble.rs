@@ -5,7 +5,7 @@
 //! of a conditional jump can say is reached through a `JA` placed right behind the jump.
 //!
 //! Shape: architecture, x32 guard, then a balanced binary tree over the call numbers, whose leaves are answers or
-//! argument checks. Neighbouring numbers with the same answer share a leaf. So a checked call costs some ten
+//! argument checks. Neighbouring numbers with the same answer or check share a leaf. So a checked call costs some ten
 //! comparisons, not some hundred; plain answers the kernel caches by number since Linux 5.11.
 
 use thiserror::Error;
@@ -97,13 +97,13 @@ struct Leaf<'a> {
     outcome: Outcome<'a>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome<'a> {
     Answer(Action),
     Check(&'a Check),
 }
 
-/// The leaves of the tree, ascending, from number 0 on, without neighbours that answer the same.
+/// The leaves of the tree, ascending, from number 0 on, without neighbours of the same outcome.
 fn leaves(profile: &Profile) -> Vec<Leaf<'_>> {
     let mut by_number: Vec<_> =
         profile.rules.iter().map(|(call, verdict)| (call.number(), verdict)).collect();
@@ -127,13 +127,9 @@ fn leaves(profile: &Profile) -> Vec<Leaf<'_>> {
 }
 
 fn push_leaf<'a>(leaves: &mut Vec<Leaf<'a>>, first: u32, outcome: Outcome<'a>) {
-    if let (Some(Leaf { outcome: Outcome::Answer(last), .. }), Outcome::Answer(this)) =
-        (leaves.last(), outcome)
-        && *last == this
-    {
-        return;
+    if leaves.last().is_none_or(|last| last.outcome != outcome) {
+        leaves.push(Leaf { first, outcome });
     }
-    leaves.push(Leaf { first, outcome });
 }
 
 /// Where a jump leads.
@@ -183,24 +179,20 @@ impl Backwards {
         let high_offset = low_offset + 4;
         let (low_mask, high_mask) = (low_half(condition.mask()), high_half(condition.mask()));
         let mut next = otherwise;
-        match condition.width() {
-            Width::U32 => {
-                for &value in condition.values().iter().rev() {
-                    next = self.compare(code::IF_EQUAL, low_half(value), holds, next);
-                }
-                self.load_masked(low_offset, low_mask, next)
+        if condition.width() == Width::U32 || high_mask == 0 {
+            for &value in condition.values().iter().rev() {
+                next = self.compare(code::IF_EQUAL, low_half(value), holds, next);
             }
-            // The accumulator holds one half at a time, so each value loads both again.
-            Width::U64 => {
-                for &value in condition.values().iter().rev() {
-                    let low = self.compare(code::IF_EQUAL, low_half(value), holds, next);
-                    let low = self.load_masked(low_offset, low_mask, low);
-                    let high = self.compare(code::IF_EQUAL, high_half(value), low, next);
-                    next = self.load_masked(high_offset, high_mask, high);
-                }
-                next
-            }
+            return self.load_masked(low_offset, low_mask, next);
         }
+        // The accumulator holds one half at a time, so each value loads both again.
+        for &value in condition.values().iter().rev() {
+            let low = self.compare(code::IF_EQUAL, low_half(value), holds, next);
+            let low = self.load_masked(low_offset, low_mask, low);
+            let high = self.compare(code::IF_EQUAL, high_half(value), low, next);
+            next = self.load_masked(high_offset, high_mask, high);
+        }
+        next
     }
 
     fn load_masked(&mut self, offset: u32, mask: u32, then: Target) -> Target {

@@ -48,7 +48,7 @@ impl Profile {
             profile: syscalls.profile,
             network: network.mode,
             nested_namespaces: process.nested_namespaces,
-            own_filters: allow.iter().any(|call| call.name() == "seccomp"),
+            own_filters: lists(&allow, "seccomp") && !lists(&deny, "seccomp"),
         };
         let mut rules = base_rules(circumstances);
         if process.nested_namespaces {
@@ -68,6 +68,10 @@ impl Profile {
         let absent = Action::Fail(Errno::Enosys);
         Ok(Self { arch: Arch::X86_64, foreign_arch: absent, x32: absent, unknown: absent, rules })
     }
+}
+
+fn lists(calls: &[Call], name: &str) -> bool {
+    calls.iter().any(|call| call.name() == name)
 }
 
 fn known(list: &'static str, names: &[String]) -> Result<Vec<Call>, Undecidable> {
