@@ -21,5 +21,6 @@ pub mod net;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+pub mod user_namespace;
 
 pub use errno::{Errno, Result};

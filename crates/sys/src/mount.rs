@@ -85,3 +85,12 @@ pub fn set_idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Resul
     };
     mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32, &attributes)
 }
+
+/// Cuts `mount`, and all mounts below it, from every peer group and master (mount_namespaces(7)).
+///
+/// # Errors
+/// As [`set_attributes`].
+pub fn set_private(mount: BorrowedFd<'_>) -> Result<()> {
+    let attributes = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32 | AT_RECURSIVE, &attributes)
+}

@@ -1,0 +1,340 @@
+//! The rules about paths: the most specific wins, deny wins at equal depth.
+//!
+//! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use palisade_policy::{Access, ByteSize, Clause, Filesystem, PathEntry};
+
+use super::super::layout::{Layout, Place};
+use super::super::process::outside_ids;
+use super::super::{Draft, Situation};
+use crate::facts::{Ability, HostFacts, PathFact, Present};
+use crate::step::{IdMap, IdPair, MountAttributes, Step};
+
+/// File systems that the sandbox makes itself: a rule cannot put the host's there.
+const OWN: &[&str] = &["/proc", "/dev"];
+
+/// One rule, with what was found at its path.
+struct Rule<'a> {
+    clause: &'a Clause,
+    /// As the policy and the directory of the run name it.
+    name: PathBuf,
+    access: Access,
+    fact: &'a PathFact,
+    optional: bool,
+}
+
+/// Plans every rule, and where the workload starts.
+pub(super) fn rules(
+    filesystem: &Filesystem,
+    facts: &HostFacts,
+    situation: &Situation,
+    layout: &mut Layout,
+    draft: &mut Draft,
+) {
+    let missing = PathFact::Missing("the facts do not cover it".into());
+    let mut rules: Vec<Rule<'_>> = filesystem
+        .rules
+        .iter()
+        .map(|rule| {
+            let name = absolute(&situation.directory, &rule.entry);
+            let fact = facts.path(&name).unwrap_or(&missing);
+            Rule { clause: &rule.entry.clause, name, access: rule.access, fact, optional: rule.entry.optional }
+        })
+        .collect();
+    // By the file that is reached, not the name that is typed; at equal depth the strictest comes last and covers.
+    rules.sort_by_key(|rule| {
+        let place = match rule.fact {
+            PathFact::Present(present) => present.canonical.clone(),
+            PathFact::Missing(_) => rule.name.clone(),
+        };
+        (place.components().count(), place, std::cmp::Reverse(rule.access))
+    });
+    let noexec = no_execute(filesystem, facts, situation, draft);
+    // A hidden directory that shows something below it has to be searchable.
+    let visible: Vec<PathBuf> = rules
+        .iter()
+        .filter(|rule| rule.access != Access::Hidden)
+        .filter_map(|rule| present(rule.fact).map(|present| present.canonical.clone()))
+        .collect();
+
+    for rule in &rules {
+        match rule.fact {
+            PathFact::Missing(reason) => missing_path(rule, reason, layout, draft),
+            PathFact::Present(present) if !acceptable(rule, present, draft) => {}
+            PathFact::Present(present) if rule.access == Access::Hidden => {
+                hide(rule, present, &visible, layout, draft);
+            }
+            PathFact::Present(present) => show(rule, present, &noexec, facts, situation, layout, draft),
+        }
+    }
+    for (path, clause) in &noexec {
+        forbid_execution(clause, path, facts, layout, draft);
+    }
+    if layout.enclosing(&situation.directory).host
+        && layout.enclosing(&situation.directory).access != Access::Hidden
+    {
+        layout.directory = situation.directory.clone();
+    }
+}
+
+fn present(fact: &PathFact) -> Option<&Present> {
+    match fact {
+        PathFact::Present(present) => Some(present),
+        PathFact::Missing(_) => None,
+    }
+}
+
+/// The path of an entry, absolute.
+pub(in crate::decide) fn absolute(directory: &Path, entry: &PathEntry) -> PathBuf {
+    normal(&directory.join(&entry.path))
+}
+
+/// A path without `.` and `..`, by its text alone. `..` at the root stays at the root.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => normal.push(name),
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    normal
+}
+
+/// Paths that no rule can be about.
+fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
+    let path = &present.canonical;
+    if path.parent().is_none() {
+        let message = match rule.access {
+            Access::Hidden => "hiding / leaves nothing to run",
+            _ => "a rule about / would show the whole host",
+        };
+        draft.refuse(rule.clause, message, Some("name the directories that the workload needs, or run in one of them"));
+        return false;
+    }
+    if let Some(own) = OWN.iter().find(|own| path.starts_with(own)) {
+        draft.refuse(
+            rule.clause,
+            format!("{} lies in {own}, which the sandbox makes itself", path.display()),
+            None,
+        );
+        return false;
+    }
+    true
+}
+
+/// A rule about nothing.
+fn missing_path(rule: &Rule<'_>, reason: &str, layout: &Layout, draft: &mut Draft) {
+    let requested = format!("{} {}", word(rule.access), rule.name.display());
+    match rule.access {
+        Access::Hidden if layout.enclosing(&rule.name).host => draft.downgraded(
+            rule.clause,
+            requested,
+            "none",
+            "the path does not exist yet, and this version cannot keep it from appearing",
+        ),
+        Access::Hidden => draft.enforced(rule.clause, requested, "not part of the new root"),
+        _ if rule.optional => draft.enforced(rule.clause, requested, format!("optional and missing ({reason})")),
+        _ => draft.refuse(
+            rule.clause,
+            format!("{}: {reason}", rule.name.display()),
+            Some("create it, or say `{path: ..., optional: true}`"),
+        ),
+    }
+}
+
+/// Covers a path with something empty.
+fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut Layout, draft: &mut Draft) {
+    let path = &present.canonical;
+    let requested = format!("hidden {}", path.display());
+    if !layout.enclosing(path).host && !layout.is_mount(path) {
+        draft.enforced(rule.clause, requested, "not part of the new root");
+        return;
+    }
+    let shows_more = visible.iter().any(|shown| shown.starts_with(path) && shown != path);
+    if shows_more {
+        // Searchable but not readable; a private file system, so that the rules below can make their mount points.
+        let attributes = MountAttributes { noexec: true, ..MountAttributes::SAFE };
+        let size = ByteSize::from_bytes(64 << 10);
+        draft.step(
+            rule.clause,
+            Step::MountTmpfs { path: path.clone(), size, inodes: 1024, mode: 0o311, attributes },
+        );
+        layout.mount(path, Place::private(Access::Hidden, true));
+    } else {
+        draft.step(rule.clause, Step::MaskPath { path: path.clone() });
+        layout.mount(path, Place { host: true, kind: present.kind, ..Place::private(Access::Hidden, true) });
+    }
+    draft.enforced(rule.clause, requested, "mount namespace: an empty mount on top");
+}
+
+/// Shows a part of the host's tree.
+fn show(
+    rule: &Rule<'_>,
+    present: &Present,
+    noexec: &BTreeMap<PathBuf, Clause>,
+    facts: &HostFacts,
+    situation: &Situation,
+    layout: &mut Layout,
+    draft: &mut Draft,
+) {
+    let path = &present.canonical;
+    let requested = format!("{} {}", word(rule.access), path.display());
+    let mut notes = Vec::new();
+    if *path != rule.name {
+        layout.make_link(draft, rule.clause, &rule.name, path);
+        notes.push(format!("{} is a link to it", rule.name.display()));
+    }
+    let owner = facts.caller.privileged.then_some((present.uid, present.gid));
+    let place = Place {
+        access: rule.access,
+        noexec: path.ancestors().any(|ancestor| noexec.contains_key(ancestor)),
+        host: true,
+        kind: present.kind,
+        owner,
+    };
+    if layout.enclosing(path) == place {
+        draft.enforced(rule.clause, requested, "part of a mount above it");
+        return;
+    }
+    let Ok(idmap) = idmap(rule, present, facts, situation, &mut notes, draft) else { return };
+    layout.make_mount_point(draft, rule.clause, path, present.kind);
+    let attributes = MountAttributes {
+        read_only: rule.access == Access::ReadOnly,
+        noexec: place.noexec,
+        ..MountAttributes::SAFE
+    };
+    draft.step(
+        rule.clause,
+        Step::MountBind { source: path.clone(), path: path.clone(), attributes, recursive: true, idmap },
+    );
+    layout.mount(path, place);
+    let mechanism = match idmap {
+        Some(_) => "mount namespace, ID-mapped mount",
+        None => "mount namespace",
+    };
+    draft.covered(rule.clause, requested, mechanism, crate::plan::Status::Enforced, notes);
+}
+
+/// How a privileged caller's files become the workload's. `Err` when they cannot and have to.
+fn idmap(
+    rule: &Rule<'_>,
+    present: &Present,
+    facts: &HostFacts,
+    situation: &Situation,
+    notes: &mut Vec<String>,
+    draft: &mut Draft,
+) -> Result<Option<IdMap>, ()> {
+    if !facts.caller.privileged {
+        return Ok(None);
+    }
+    match (&present.idmap, rule.access) {
+        (Some(Ability::Available), _) => {
+            let (uid, gid) = outside_ids(facts, situation);
+            Ok(Some(IdMap {
+                uid: IdPair { inside: present.uid, outside: uid },
+                gid: IdPair { inside: present.gid, outside: gid },
+            }))
+        }
+        (Some(Ability::Unavailable(reason)), Access::ReadWrite) => {
+            draft.refuse(
+                rule.clause,
+                format!("{} cannot be made writable for an unprivileged workload: {reason}", rule.name.display()),
+                Some("run as the owner of the directory instead of root, or move it to a file system with ID-mapped mounts"),
+            );
+            Err(())
+        }
+        (Some(Ability::Unavailable(reason)), _) => {
+            notes.push(format!("read with the rights of an unprivileged user: {reason}"));
+            Ok(None)
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Finds the places below which nothing may be executed.
+fn no_execute(
+    filesystem: &Filesystem,
+    facts: &HostFacts,
+    situation: &Situation,
+    draft: &mut Draft,
+) -> BTreeMap<PathBuf, Clause> {
+    let mut places = BTreeMap::new();
+    for entry in &filesystem.no_execute {
+        let name = absolute(&situation.directory, entry);
+        let private = ["/tmp", "/dev/shm"].iter().any(|own| name == Path::new(own));
+        let path = match facts.path(&name) {
+            _ if private => name,
+            Some(PathFact::Present(present)) => present.canonical.clone(),
+            Some(PathFact::Missing(_)) | None if entry.optional => {
+                draft.enforced(&entry.clause, format!("no_execute {}", name.display()), "optional and missing");
+                continue;
+            }
+            Some(PathFact::Missing(reason)) => {
+                draft.refuse(&entry.clause, format!("{}: {reason}", name.display()), Some("create it, or say `{path: ..., optional: true}`"));
+                continue;
+            }
+            None => {
+                draft.refuse(&entry.clause, format!("{}: the facts do not cover it", name.display()), None);
+                continue;
+            }
+        };
+        places.insert(path, entry.clause.clone());
+    }
+    places
+}
+
+/// Makes sure that the mount at `path` forbids execution: rules below it have inherited it already.
+fn forbid_execution(clause: &Clause, path: &Path, facts: &HostFacts, layout: &mut Layout, draft: &mut Draft) {
+    let requested = format!("no_execute {}", path.display());
+    let place = layout.enclosing(path);
+    if !place.noexec {
+        let shown = facts.paths.values().filter_map(present).find(|present| present.canonical == path);
+        let (true, Some(present)) = (place.host, shown) else {
+            draft.enforced(clause, requested, "not part of the new root");
+            return;
+        };
+        // Mounts that rules made below are not hidden by this one: a recursive copy of the host's tree would be, so
+        // only places without rules below get here.
+        if layout.mounts().any(|(mount, _)| mount.starts_with(path) && mount != path) {
+            draft.refuse(clause, format!("{} has rules of its own below it", path.display()), Some("give the path a rule under read_only or read_write"));
+            return;
+        }
+        draft.step(
+            clause,
+            Step::MountBind {
+                source: path.to_path_buf(),
+                path: path.to_path_buf(),
+                attributes: MountAttributes {
+                    read_only: place.access == Access::ReadOnly,
+                    noexec: true,
+                    ..MountAttributes::SAFE
+                },
+                recursive: true,
+                idmap: None,
+            },
+        );
+        layout.mount(path, Place { noexec: true, kind: present.kind, ..place });
+    }
+    draft.covered(
+        clause,
+        requested,
+        "noexec mount",
+        crate::plan::Status::Enforced,
+        vec!["an interpreter can still read and run a file there, and memfd_create(2) makes files elsewhere".into()],
+    );
+}
+
+fn word(access: Access) -> &'static str {
+    match access {
+        Access::Hidden => "hidden",
+        Access::ReadOnly => "read-only",
+        Access::ReadWrite => "read-write",
+    }
+}

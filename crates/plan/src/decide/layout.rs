@@ -1,0 +1,107 @@
+//! What stands where in the new root while it is being planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use palisade_policy::{Access, Clause};
+
+use super::Draft;
+use crate::facts::Kind;
+use crate::step::Step;
+
+/// The new root, as far as it is planned.
+pub(super) struct Layout {
+    /// The directory in which the workload starts.
+    pub(super) directory: PathBuf,
+    mounts: BTreeMap<PathBuf, Place>,
+    made: BTreeSet<PathBuf>,
+}
+
+/// What a mount of the new root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What the workload may do there.
+    pub(super) access: Access,
+    /// Whether nothing there may be executed.
+    pub(super) noexec: bool,
+    /// Whether it shows a part of the host's tree: then directories exist there by themselves, and may not be made.
+    pub(super) host: bool,
+    /// Whether it is a directory.
+    pub(super) kind: Kind,
+    /// The owner whose files appear as the workload's own, for a privileged caller.
+    pub(super) owner: Option<(u32, u32)>,
+}
+
+impl Place {
+    /// A file system of the sandbox's own.
+    pub(super) fn private(access: Access, noexec: bool) -> Self {
+        Self { access, noexec, host: false, kind: Kind::Directory, owner: None }
+    }
+}
+
+impl Layout {
+    pub(super) fn new() -> Self {
+        // The root itself is a tmpfs that is written while it is built and read-only afterwards.
+        let root = (PathBuf::from("/"), Place::private(Access::ReadOnly, false));
+        Self { directory: PathBuf::from("/"), mounts: BTreeMap::from([root]), made: BTreeSet::new() }
+    }
+
+    /// The mount that `path` lies on.
+    pub(super) fn enclosing(&self, path: &Path) -> Place {
+        path.ancestors()
+            .find_map(|ancestor| self.mounts.get(ancestor).copied())
+            .unwrap_or_else(|| Place::private(Access::ReadOnly, false))
+    }
+
+    /// Whether something is mounted exactly here.
+    pub(super) fn is_mount(&self, path: &Path) -> bool {
+        self.mounts.contains_key(path)
+    }
+
+    /// Notes that `place` is mounted at `path`.
+    pub(super) fn mount(&mut self, path: &Path, place: Place) {
+        self.mounts.insert(path.to_path_buf(), place);
+    }
+
+    /// All mounts, parents before children.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (&Path, Place)> {
+        self.mounts.iter().map(|(path, place)| (path.as_path(), *place))
+    }
+
+    /// Makes every missing directory above `path`.
+    pub(super) fn make_parents(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
+        let mut ancestors: Vec<&Path> = path.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            self.make_directory(draft, clause, ancestor);
+        }
+    }
+
+    /// Makes one directory, unless it exists or lies in a part of the host's tree.
+    pub(super) fn make_directory(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
+        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+            draft.step(clause, Step::MakeDirectory { path: path.to_path_buf(), mode: 0o755 });
+        }
+    }
+
+    /// Makes the point at which something of this kind can be mounted, and the directories above it.
+    pub(super) fn make_mount_point(&mut self, draft: &mut Draft, clause: &Clause, path: &Path, kind: Kind) {
+        self.make_parents(draft, clause, path);
+        if kind == Kind::Directory {
+            self.make_directory(draft, clause, path);
+        } else if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+            draft.step(
+                clause,
+                Step::MakeFile { path: path.to_path_buf(), mode: 0o644, content: String::new() },
+            );
+        }
+    }
+
+    /// Makes a link, unless something stands there already.
+    pub(super) fn make_link(&mut self, draft: &mut Draft, clause: &Clause, path: &Path, target: &Path) {
+        self.make_parents(draft, clause, path);
+        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+            draft.step(clause, Step::MakeLink { path: path.to_path_buf(), target: target.to_path_buf() });
+        }
+    }
+}

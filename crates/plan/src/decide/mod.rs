@@ -1,0 +1,156 @@
+//! `decide`: policy x host facts x situation -> plan, or a refusal.
+//!
+//! One file for each section of the policy; this one holds the order in which their steps run, and why.
+
+mod environment;
+mod filesystem;
+mod landlock;
+mod layout;
+mod network;
+mod process;
+mod resources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use palisade_policy::{Clause, OnUnavailable, Policy};
+
+use crate::facts::HostFacts;
+use crate::plan::{Coverage, Plan, Status, VERSION};
+use crate::step::{PlannedStep, Step};
+
+/// What is known about one run besides the policy and the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// The directory in which the run starts: absolute and without symbolic links.
+    pub directory: PathBuf,
+    /// The caller's environment, as far as it is UTF-8.
+    pub environment: BTreeMap<String, String>,
+    /// The kernel id that the workload of a privileged caller runs under ([`crate::KERNEL_ID_BASE`]).
+    pub kernel_id: u32,
+}
+
+/// Why nothing was run: every reason at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy cannot be enforced here: {}", reasons.iter().map(|reason| format!("{}: {}", reason.clause, reason.message)).collect::<Vec<_>>().join("; "))]
+pub struct Refusal {
+    /// The reasons, at least one.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason for a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The clause that cannot be enforced.
+    pub clause: Clause,
+    /// Why.
+    pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+/// Decides what to do to run a workload under `policy` on the host of `facts`.
+///
+/// # Errors
+/// A [`Refusal`] when the host lacks something that no sandbox can do without, when a path that must exist is
+/// missing, and, unless the policy says `on_unavailable: degrade`, when any clause would get less than it asks for.
+pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Result<Plan, Refusal> {
+    let mut draft = Draft::default();
+
+    // The order of the steps. Ids first: what follows is done by the workload's own user, so that every file made
+    // on the way is the workload's. Descriptors and arguments before anything can fail halfway. The file system is
+    // built before the old root goes; privilege goes last, since every step before needs some of it, and the filter
+    // is the very last, since it forbids the calls that the steps before it make.
+    process::namespaces(policy, facts, situation, &mut draft);
+    process::identity(policy, facts, situation, &mut draft);
+    network::network(policy, &mut draft);
+    let layout = filesystem::filesystem(policy, facts, situation, &mut draft);
+    resources::resources(policy, facts, &mut draft);
+    process::session(policy, &mut draft);
+    process::privilege(policy, &mut draft);
+    landlock::landlock(facts, &layout, &mut draft);
+    process::filter(policy, facts, &mut draft);
+    let environment = environment::environment(policy, situation, &mut draft);
+
+    let plan = Plan {
+        version: VERSION,
+        policy: policy.name.clone(),
+        steps: draft.steps,
+        directory: layout.directory,
+        environment,
+        wall_time: policy.resources.wall_time,
+        coverage: draft.coverage,
+    };
+    let mut reasons = draft.reasons;
+    if policy.on_unavailable == OnUnavailable::Refuse {
+        reasons.extend(plan.downgrades().map(|(coverage, reason)| Reason {
+            clause: coverage.clause.clone(),
+            message: format!("{}: {reason}", coverage.requested),
+            hint: Some("`on_unavailable: degrade` runs without it, and says so".into()),
+        }));
+    }
+    if reasons.is_empty() { Ok(plan) } else { Err(Refusal { reasons }) }
+}
+
+/// The paths that `policy` names, absolute: what a survey has to look up for [`decide`].
+pub fn named_paths(policy: &Policy, directory: &Path) -> BTreeSet<PathBuf> {
+    let filesystem = &policy.filesystem;
+    let rules = filesystem.rules.iter().map(|rule| &rule.entry);
+    rules.chain(&filesystem.no_execute).map(|entry| filesystem::absolute(directory, entry)).collect()
+}
+
+/// A plan that is being decided.
+#[derive(Default)]
+struct Draft {
+    steps: Vec<PlannedStep>,
+    coverage: Vec<Coverage>,
+    reasons: Vec<Reason>,
+}
+
+impl Draft {
+    fn step(&mut self, serves: &Clause, step: Step) {
+        self.steps.push(PlannedStep { serves: serves.clone(), step });
+    }
+
+    /// A clause that gets what it asks for.
+    fn enforced(&mut self, clause: &Clause, requested: impl Into<String>, mechanism: impl Into<String>) {
+        self.covered(clause, requested, mechanism, Status::Enforced, Vec::new());
+    }
+
+    /// A clause that gets less than it asks for.
+    fn downgraded(
+        &mut self,
+        clause: &Clause,
+        requested: impl Into<String>,
+        mechanism: impl Into<String>,
+        reason: impl Into<String>,
+    ) {
+        self.covered(clause, requested, mechanism, Status::Downgraded(reason.into()), Vec::new());
+    }
+
+    fn covered(
+        &mut self,
+        clause: &Clause,
+        requested: impl Into<String>,
+        mechanism: impl Into<String>,
+        status: Status,
+        notes: Vec<String>,
+    ) {
+        self.coverage.push(Coverage {
+            clause: clause.clone(),
+            requested: requested.into(),
+            mechanism: mechanism.into(),
+            status,
+            notes,
+        });
+    }
+
+    /// Something without which nothing can run, whatever `on_unavailable` says.
+    fn refuse(&mut self, clause: &Clause, message: impl Into<String>, hint: Option<&str>) {
+        self.reasons.push(Reason {
+            clause: clause.clone(),
+            message: message.into(),
+            hint: hint.map(Into::into),
+        });
+    }
+}

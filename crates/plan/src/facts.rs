@@ -1,0 +1,209 @@
+//! What is known about a host: the input of [`decide`](crate::decide) besides the policy.
+//!
+//! Facts are data. `palisade-host` finds them out by doing each thing; tests read them from `fixtures/hosts`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Facts about one host, one caller, and the paths that one policy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostFacts {
+    /// The kernel's release, as uname(2) tells it.
+    pub kernel: String,
+    /// Who asks.
+    pub caller: Caller,
+    /// Whether the caller may make user namespaces, and all the others inside one.
+    pub namespaces: Ability,
+    /// Whether detached mounts can be made and their attributes set: open_tree(2), mount_setattr(2) (Linux 5.12).
+    pub mount_attributes: Ability,
+    /// Whether a new procfs can be mounted in a new pid namespace (not where /proc itself is partly covered).
+    pub procfs: Ability,
+    /// Whether a system-call filter can return an errno.
+    pub seccomp: Ability,
+    /// The highest Landlock ABI, 0 without Landlock.
+    pub landlock_abi: u32,
+    /// Which of the files and directories that a sandbox masks exist below this host's /proc.
+    pub proc_entries: BTreeSet<String>,
+    /// What a new root can take from this host.
+    pub base: BaseLayout,
+    /// What stands at each path that the policy names, by absolute path.
+    pub paths: BTreeMap<PathBuf, PathFact>,
+}
+
+/// Who starts the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Whether it can map ids that are not its own: it holds CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID in a user
+    /// namespace that has the ids from [`KERNEL_ID_BASE`](crate::KERNEL_ID_BASE) on.
+    pub privileged: bool,
+    /// Whether `uid` is the kernel's own uid 0, not one that a user namespace shows as 0.
+    pub kernel_root: bool,
+    /// Supplementary groups besides `gid`.
+    pub groups: Vec<u32>,
+    /// Hard limits: open files, file size in bytes, processes, processor time in seconds. `None` is unlimited.
+    pub hard_limits: HardLimits,
+}
+
+/// The caller's hard resource limits, which a sandbox cannot exceed. `None` is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardLimits {
+    /// RLIMIT_NOFILE.
+    pub open_files: Option<u64>,
+    /// RLIMIT_FSIZE, in bytes.
+    pub file_size: Option<u64>,
+    /// RLIMIT_NPROC.
+    pub processes: Option<u64>,
+    /// RLIMIT_CPU, in seconds.
+    pub cpu_time: Option<u64>,
+}
+
+/// Whether something can be done, and if not, what the attempt said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ability {
+    /// It was done.
+    Available,
+    /// It failed: operation, errno and, where known, the setting that forbids it.
+    Unavailable(String),
+}
+
+impl Ability {
+    /// The reason why not, if any.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Available => None,
+            Self::Unavailable(reason) => Some(reason),
+        }
+    }
+}
+
+/// What a new root can take from this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseLayout {
+    /// The top-level directories of programs and libraries (`/usr`, and `/bin`, `/lib` ... where they are
+    /// directories of their own).
+    pub directories: BTreeSet<PathBuf>,
+    /// The top-level links into `/usr` (`/bin` -> `usr/bin`).
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Which of the harmless parts of `/etc` exist: certificates, the loader's cache, alternatives, ...
+    pub etc: BTreeMap<PathBuf, Kind>,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathFact {
+    /// Nothing, or nothing that the caller can see: what the look-up said.
+    Missing(String),
+    /// A file or directory.
+    Present(Present),
+}
+
+/// A file or directory that a policy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Present {
+    /// Its path without symbolic links.
+    pub canonical: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Whether its file system can be mounted with mapped ids. Asked only for a privileged caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<Ability>,
+}
+
+/// What kind of file something is, as far as mounting over it is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A socket, pipe or device.
+    Special,
+}
+
+impl HostFacts {
+    /// What stands at `path`, which must be one of the paths that the facts were collected for.
+    pub fn path(&self, path: &Path) -> Option<&PathFact> {
+        self.paths.get(path)
+    }
+}
+
+/// Which files and directories of procfs a sandbox masks: those that tell about the host or act on it, and that a
+/// pid namespace does not hide. The survey says which of them exist.
+///
+/// Source: the masked paths of the OCI runtimes (moby's `DefaultMaskedPaths`), and proc(5).
+pub const MASKED_PROC_ENTRIES: &[&str] = &[
+    "acpi",
+    "asound",
+    "bootconfig",
+    "bus",
+    "config.gz",
+    "driver",
+    "dynamic_debug",
+    "execdomains",
+    "fb",
+    "fs",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "irq",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "mtrr",
+    "pagetypeinfo",
+    "sched_debug",
+    "schedstat",
+    "scsi",
+    "slabinfo",
+    "softirqs",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+];
+
+/// Which parts of the host's `/etc` a generated `/etc` may take over: nothing secret, nothing about users or the
+/// network, and without them common programs fail.
+pub const SHARED_ETC_ENTRIES: &[&str] = &[
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/timezone",
+];

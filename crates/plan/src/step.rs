@@ -1,0 +1,417 @@
+//! The steps of a plan: each a typed value that one line of the launcher carries out.
+//!
+//! The order of the variants is roughly the order of execution; the order of a plan is what counts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use palisade_policy::{ByteSize, Clause};
+use serde::{Deserialize, Serialize};
+
+use crate::seccomp::Profile;
+
+/// A step with the clause of the policy that it serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedStep {
+    /// The clause.
+    pub serves: Clause,
+    /// What is done.
+    pub step: Step,
+}
+
+/// One thing that is done between the decision to run and the workload's first instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Make the first process of the sandbox, in new namespaces.
+    NewNamespaces {
+        /// Which.
+        namespaces: Vec<Namespace>,
+    },
+    /// Map one user and one group id between the sandbox and the host.
+    MapIds {
+        /// The user id.
+        uid: IdPair,
+        /// The group id.
+        gid: IdPair,
+    },
+    /// Close every descriptor but the three standard ones and those of the launcher itself.
+    CloseDescriptors {},
+    /// Overwrite the caller's arguments and environment in the memory of the first process.
+    WipeArguments {},
+    /// Drop the caller's supplementary groups.
+    ClearGroups {},
+    /// Become the user and group that the sandbox maps.
+    SetIds {
+        /// The user id inside.
+        uid: u32,
+        /// The group id inside.
+        gid: u32,
+    },
+    /// Name the host, inside.
+    SetHostname {
+        /// The name.
+        name: String,
+    },
+    /// Bring up the sandbox's own loopback interface.
+    LoopbackUp {},
+    /// Cut mount propagation from and to the host.
+    PrivateMounts {},
+    /// Mount an empty tmpfs that is to become the root directory.
+    NewRoot {
+        /// Its size.
+        size: ByteSize,
+    },
+    /// Make a directory, unless it exists.
+    MakeDirectory {
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Make a file.
+    MakeFile {
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What it holds.
+        content: String,
+    },
+    /// Make a symbolic link.
+    MakeLink {
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Mount a tmpfs.
+    MountTmpfs {
+        /// Where, in the new root.
+        path: PathBuf,
+        /// How many bytes it may hold.
+        size: ByteSize,
+        /// How many files it may hold.
+        inodes: u64,
+        /// The mode of its root directory.
+        mode: u32,
+        /// Its attributes.
+        attributes: MountAttributes,
+    },
+    /// Mount a copy of a part of the host's tree, with all mounts below it.
+    MountBind {
+        /// What, on the host, without symbolic links.
+        source: PathBuf,
+        /// Where, in the new root.
+        path: PathBuf,
+        /// The attributes that it gets, and every mount below it.
+        attributes: MountAttributes,
+        /// Whether mounts below it come along and get the same attributes.
+        recursive: bool,
+        /// The owner on disk whose files appear as the workload's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
+    },
+    /// Mount the procfs of the sandbox's pid namespace.
+    MountProc {
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Its attributes.
+        attributes: MountAttributes,
+    },
+    /// Mount a devpts of the sandbox's own.
+    MountDevpts {
+        /// Where, in the new root.
+        path: PathBuf,
+    },
+    /// Mount a part of the new root over itself, read-only.
+    ProtectPath {
+        /// Which, in the new root.
+        path: PathBuf,
+    },
+    /// Mount something empty that nobody may open over a file or directory.
+    MaskPath {
+        /// Which, in the new root.
+        path: PathBuf,
+    },
+    /// Let no further user namespace be made in the sandbox (`user.max_user_namespaces`, namespaces(7)).
+    ForbidUserNamespaces {},
+    /// Make the new root the root directory and detach the old one.
+    PivotRoot {},
+    /// Make a mount of the new root read-only, not what is mounted below it.
+    SealMount {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Become the leader of a session without a terminal.
+    NewSession {},
+    /// Set a per-process limit, soft and hard.
+    Limit {
+        /// Which.
+        resource: LimitedResource,
+        /// How much.
+        value: u64,
+    },
+    /// Let nobody read the memory of the first process, or trace it.
+    NotDumpable {},
+    /// Empty the capability bounding set but for these.
+    DropBoundingSet {
+        /// What stays, by kernel name.
+        keep: Vec<String>,
+    },
+    /// Let no program gain privilege by execve(2).
+    NoNewPrivileges {},
+    /// Restrict file access a second time, by what the files are.
+    RestrictLandlock {
+        /// The Landlock ABI that the rights are of.
+        abi: u32,
+        /// What is allowed where, in the new root.
+        rules: Vec<LandlockRule>,
+    },
+    /// Empty the effective, permitted, inheritable and ambient capability sets but for these.
+    DropCapabilities {
+        /// What stays, by kernel name.
+        keep: Vec<String>,
+    },
+    /// Install the system-call filter.
+    InstallSeccomp {
+        /// What it says.
+        profile: Profile,
+    },
+}
+
+impl Step {
+    /// The name of the step, as plans and errors show it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NewNamespaces { .. } => "new namespaces",
+            Self::MapIds { .. } => "map ids",
+            Self::CloseDescriptors {} => "close descriptors",
+            Self::WipeArguments {} => "wipe arguments",
+            Self::ClearGroups {} => "clear groups",
+            Self::SetIds { .. } => "set ids",
+            Self::SetHostname { .. } => "set hostname",
+            Self::LoopbackUp {} => "loopback up",
+            Self::PrivateMounts {} => "private mounts",
+            Self::NewRoot { .. } => "new root",
+            Self::MakeDirectory { .. } => "make directory",
+            Self::MakeFile { .. } => "make file",
+            Self::MakeLink { .. } => "make link",
+            Self::MountTmpfs { .. } => "mount tmpfs",
+            Self::MountBind { .. } => "mount bind",
+            Self::MountProc { .. } => "mount proc",
+            Self::MountDevpts { .. } => "mount devpts",
+            Self::ProtectPath { .. } => "protect path",
+            Self::MaskPath { .. } => "mask path",
+            Self::ForbidUserNamespaces {} => "forbid user namespaces",
+            Self::PivotRoot {} => "pivot root",
+            Self::SealMount { .. } => "seal mount",
+            Self::NewSession {} => "new session",
+            Self::Limit { .. } => "limit",
+            Self::NotDumpable {} => "not dumpable",
+            Self::DropBoundingSet { .. } => "drop bounding set",
+            Self::NoNewPrivileges {} => "no new privileges",
+            Self::RestrictLandlock { .. } => "restrict landlock",
+            Self::DropCapabilities { .. } => "drop capabilities",
+            Self::InstallSeccomp { .. } => "install seccomp",
+        }
+    }
+
+    /// What the step acts on, for plans and errors.
+    pub fn operand(&self) -> String {
+        let join = |words: &[String]| if words.is_empty() { "nothing kept".into() } else { words.join(" ") };
+        match self {
+            Self::NewNamespaces { namespaces } => {
+                let words: Vec<&str> = namespaces.iter().map(|namespace| namespace.word()).collect();
+                words.join(" ")
+            }
+            Self::MapIds { uid, gid } => {
+                format!("uid {} = {} outside, gid {} = {} outside", uid.inside, uid.outside, gid.inside, gid.outside)
+            }
+            Self::SetIds { uid, gid } => format!("uid {uid}, gid {gid}"),
+            Self::SetHostname { name } => name.clone(),
+            Self::NewRoot { size } => size.to_string(),
+            Self::MakeDirectory { path, mode } | Self::MakeFile { path, mode, .. } => {
+                format!("{} {mode:04o}", path.display())
+            }
+            Self::MakeLink { path, target } => format!("{} -> {}", path.display(), target.display()),
+            Self::MountTmpfs { path, size, inodes, attributes, .. } => {
+                format!("{} {size} {inodes} files {attributes}", path.display())
+            }
+            Self::MountBind { source, path, attributes, recursive, idmap } => {
+                let from = if source == path { String::new() } else { format!(" from {}", source.display()) };
+                let depth = if *recursive { " recursive" } else { "" };
+                let ids = idmap.as_ref().map(|map| format!(" owner {}:{}", map.uid.inside, map.gid.inside));
+                format!("{}{from} {attributes}{depth}{}", path.display(), ids.unwrap_or_default())
+            }
+            Self::MountProc { path, attributes } => format!("{} {attributes}", path.display()),
+            Self::MountDevpts { path }
+            | Self::ProtectPath { path }
+            | Self::MaskPath { path }
+            | Self::SealMount { path } => {
+                path.display().to_string()
+            }
+            Self::Limit { resource, value } => format!("{} {value}", resource.word()),
+            Self::DropBoundingSet { keep } | Self::DropCapabilities { keep } => join(keep),
+            Self::RestrictLandlock { abi, rules } => format!("abi {abi}, {} rules", rules.len()),
+            Self::InstallSeccomp { .. }
+            | Self::CloseDescriptors {}
+            | Self::WipeArguments {}
+            | Self::ClearGroups {}
+            | Self::LoopbackUp {}
+            | Self::PrivateMounts {}
+            | Self::ForbidUserNamespaces {}
+            | Self::PivotRoot {}
+            | Self::NewSession {}
+            | Self::NotDumpable {}
+            | Self::NoNewPrivileges {} => String::new(),
+        }
+    }
+}
+
+/// A kind of namespace (namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// User and group ids, capabilities.
+    User,
+    /// Mounts.
+    Mount,
+    /// Process ids.
+    Pid,
+    /// Network devices, addresses, ports.
+    Network,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// The view of the cgroup tree.
+    Cgroup,
+}
+
+impl Namespace {
+    /// All that a sandbox is made of.
+    pub const ALL: [Self; 7] =
+        [Self::User, Self::Mount, Self::Pid, Self::Network, Self::Ipc, Self::Uts, Self::Cgroup];
+
+    /// Its name in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// An id inside a user namespace and the id outside that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdPair {
+    /// The id inside; for an ID-mapped mount, the id that the file system stores.
+    pub inside: u32,
+    /// The id outside.
+    pub outside: u32,
+}
+
+/// The ids of an ID-mapped mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdMap {
+    /// The owner on disk, and the user that it is shown as.
+    pub uid: IdPair,
+    /// The group on disk, and the group that it is shown as.
+    pub gid: IdPair,
+}
+
+/// Attributes of a mount that a step sets; what is false is left as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountAttributes {
+    /// No writing.
+    pub read_only: bool,
+    /// Set-user-id bits and file capabilities have no effect.
+    pub nosuid: bool,
+    /// Device files cannot be opened.
+    pub nodev: bool,
+    /// Nothing can be executed.
+    pub noexec: bool,
+}
+
+impl MountAttributes {
+    /// What every mount of a sandbox has at least.
+    pub const SAFE: Self = Self { read_only: false, nosuid: true, nodev: true, noexec: false };
+}
+
+impl std::fmt::Display for MountAttributes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.read_only { "ro" } else { "rw" })?;
+        for (set, word) in [(self.nosuid, "nosuid"), (self.nodev, "nodev"), (self.noexec, "noexec")] {
+            if set {
+                write!(f, ",{word}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A resource that setrlimit(2) limits per process, or per user in its user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitedResource {
+    /// Size of core dumps, in bytes (RLIMIT_CORE).
+    Core,
+    /// Processor time of one process, in seconds (RLIMIT_CPU).
+    CpuTime,
+    /// Size of a file, in bytes (RLIMIT_FSIZE).
+    FileSize,
+    /// Open descriptors of one process (RLIMIT_NOFILE).
+    OpenFiles,
+    /// Processes and threads of the sandbox's user in its user namespace (RLIMIT_NPROC, since Linux 5.14).
+    Processes,
+}
+
+impl LimitedResource {
+    /// Its name in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::CpuTime => "cpu_time",
+            Self::FileSize => "file_size",
+            Self::OpenFiles => "open_files",
+            Self::Processes => "processes",
+        }
+    }
+}
+
+/// What Landlock allows below one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandlockRule {
+    /// The path, in the new root.
+    pub path: PathBuf,
+    /// What is allowed.
+    pub access: LandlockAccess,
+}
+
+/// A set of Landlock rights that belongs to one kind of place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LandlockAccess {
+    /// Read files and directories, execute.
+    Read,
+    /// And every change, but no device ioctl and no device files.
+    Write,
+    /// Read and write one device, without ioctl.
+    Device,
+    /// Read and write terminals, with ioctl.
+    Terminal,
+}
+
+/// The environment variables of the workload.
+pub type Variables = BTreeMap<String, String>;

@@ -1,0 +1,363 @@
+//! The child: walks the prepared steps, then becomes the sandbox's init.
+//!
+//! This code runs in a process cloned from a possibly multi-threaded caller. It allocates nothing, takes no lock,
+//! formats nothing and panics nowhere; it only walks operands that `prepare` built. It starts in new namespaces of
+//! every kind with all capabilities over them and none over the host, as a user that is not mapped yet.
+//!
+//! Whatever fails ends the child at once, before the workload exists: there is no step that may be skipped.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use palisade_sys::memory::wipe_arguments;
+use palisade_sys::process::ForkedChild;
+use palisade_sys::signal::SignalSet;
+use palisade_sys::{landlock, mount as sys_mount, net, process as sys_process, seccomp};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
+    move_mount, open_tree, unmount,
+};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::init;
+use crate::message::{Message, Part};
+use crate::operands::{Operation, Source};
+use crate::prepare::Prepared;
+
+/// Where the new root is mounted while it is built. Nothing that a policy may name lies below it, it exists on every
+/// host, and covering it does not hide the host's procfs from the kernel's visibility check for a new one.
+const STAGING: &CStr = c"/proc";
+
+/// A failed part of a step.
+type Failed = (Part, Errno);
+
+/// The descriptors through which the child and its supervisor talk.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// To the supervisor.
+    pub(crate) status: OwnedFd,
+    /// From the supervisor: one byte when the ids are mapped; its end means that the supervisor is gone.
+    pub(crate) lifeline: OwnedFd,
+}
+
+/// Things that several steps share.
+#[derive(Default)]
+struct State {
+    mask_file: Option<OwnedFd>,
+    mask_directory: Option<OwnedFd>,
+}
+
+/// Runs the child to its end.
+pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, channel: &Channel) -> ! {
+    wait_for_ids(channel);
+    // The modes of the steps are exact.
+    rustix::process::umask(Mode::empty());
+    let mut state = State::default();
+    for (index, operation) in prepared.operations.iter().enumerate() {
+        if let Err((part, errno)) = apply(proof, operation, prepared, channel, &mut state) {
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            Message::StepFailed { index, part, errno: errno.raw_os_error() }.send(&channel.status);
+            sys_process::exit(1);
+        }
+    }
+    init::run(proof, prepared, mask, channel)
+}
+
+/// Until the parent has written the id maps, this process has no user that the kernel would store in a file.
+fn wait_for_ids(channel: &Channel) {
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(&channel.lifeline, &mut byte) {
+            Ok(1) => return,
+            Err(Errno::INTR) => {}
+            // The supervisor has failed or is gone.
+            Ok(_) | Err(_) => sys_process::exit(1),
+        }
+    }
+}
+
+fn apply(
+    proof: &ForkedChild,
+    operation: &Operation,
+    prepared: &Prepared,
+    channel: &Channel,
+    state: &mut State,
+) -> Result<(), Failed> {
+    match operation {
+        Operation::Done => Ok(()),
+        Operation::CloseDescriptors => {
+            close_others(proof, &prepared.trees, channel).map_err(|errno| (Part::Whole, errno))
+        }
+        Operation::WipeArguments(area) => {
+            if let Some(area) = area {
+                wipe_arguments(proof, *area);
+            }
+            Ok(())
+        }
+        Operation::ClearGroups => ours(sys_process::clear_groups()),
+        Operation::SetIds { uid, gid } => set_ids(*uid, *gid).map_err(whole),
+        Operation::SetHostname(name) => rustix::system::sethostname(name).map_err(whole),
+        Operation::LoopbackUp => ours(net::loopback_up()),
+        Operation::PrivateMounts => {
+            mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(whole)
+        }
+        Operation::NewRoot { options } => new_root(options),
+        Operation::MakeDirectory { path, mode } => {
+            match rustix::fs::mkdirat(CWD, path.as_c_str(), Mode::from_raw_mode(*mode)) {
+                Ok(()) | Err(Errno::EXIST) => Ok(()),
+                Err(errno) => Err(whole(errno)),
+            }
+        }
+        Operation::MakeFile { path, mode, content } => make_file(path, *mode, content),
+        Operation::MakeLink { path, target } => {
+            rustix::fs::symlinkat(target.as_c_str(), CWD, path.as_c_str()).map_err(whole)
+        }
+        Operation::MountFileSystem { kind, path, flags, options } => {
+            mount(kind.as_c_str(), path.as_c_str(), kind.as_c_str(), *flags, options.as_c_str()).map_err(whole)
+        }
+        Operation::MountBind { source, path, attributes, recursive } => {
+            mount_bind(source, path, *attributes, *recursive)
+        }
+        Operation::ProtectPath { path } => {
+            let target = beneath(path).map_err(part(Part::Target))?;
+            mount_copy(target.as_fd(), target.as_fd(), sys_mount::attr::RDONLY, true)
+        }
+        Operation::MaskPath { path } => mask(path, state),
+        Operation::ForbidUserNamespaces => forbid_user_namespaces(),
+        Operation::PivotRoot => pivot_root(),
+        Operation::SealMount { path } => ours(sys_mount::set_attributes_at(path, sys_mount::attr::RDONLY)),
+        Operation::NewSession => rustix::process::setsid().map(drop).map_err(whole),
+        Operation::Limit { resource, value } => limit(*resource, *value).map_err(whole),
+        Operation::NotDumpable => {
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(whole)
+        }
+        Operation::DropBoundingSet { keep } => drop_bounding_set(*keep).map_err(whole),
+        Operation::NoNewPrivileges => rustix::thread::set_no_new_privs(true).map_err(whole),
+        Operation::RestrictLandlock { handled, scoped, rules } => restrict_landlock(*handled, *scoped, rules),
+        Operation::DropCapabilities { keep } => drop_capabilities(*keep).map_err(whole),
+        Operation::InstallSeccomp { program } => ours(seccomp::set_mode_filter(program)),
+    }
+}
+
+fn whole(errno: Errno) -> Failed {
+    (Part::Whole, errno)
+}
+
+fn part(part: Part) -> impl Fn(Errno) -> Failed {
+    move |errno| (part, errno)
+}
+
+/// A result of `palisade-sys` as one of this module.
+fn ours<T>(result: palisade_sys::Result<T>) -> Result<T, Failed> {
+    ours_in(Part::Whole, result)
+}
+
+fn ours_in<T>(part: Part, result: palisade_sys::Result<T>) -> Result<T, Failed> {
+    result.map_err(|errno| (part, Errno::from_raw_os_error(errno.0)))
+}
+
+/// Closes every descriptor that is neither standard, nor of the channel, nor in `keep` (sorted).
+pub(crate) fn close_others(
+    proof: &ForkedChild,
+    keep: &[i32],
+    channel: &Channel,
+) -> Result<(), Errno> {
+    let own = [channel.status.as_raw_fd(), channel.lifeline.as_raw_fd()];
+    let mut first = 3;
+    loop {
+        // The lowest kept descriptor from `first` on; the range up to it goes.
+        let next = keep.iter().chain(&own).copied().filter(|fd| *fd >= first).min();
+        let last = next.map_or(i32::MAX, |fd| fd - 1);
+        if last >= first {
+            sys_process::close_range(proof, first.unsigned_abs(), last.unsigned_abs())
+                .map_err(|errno| Errno::from_raw_os_error(errno.0))?;
+        }
+        match next {
+            Some(fd) => first = fd + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    // The group first: a changed user could have lost the right to change it.
+    let gid = rustix::process::Gid::from_raw(gid);
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    let uid = rustix::process::Uid::from_raw(uid);
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn new_root(options: &CStr) -> Result<(), Failed> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(c"palisade", STAGING, c"tmpfs", flags, options).map_err(part(Part::Attach))?;
+    // From here on every path is relative to the new root, until it is the root.
+    rustix::process::chdir(STAGING).map_err(part(Part::Enter))
+}
+
+fn make_file(path: &CStr, mode: u32, content: &[u8]) -> Result<(), Failed> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(mode)).map_err(whole)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest).map_err(part(Part::Write))?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Opens a place of the new root without following a link: in a tree that a workload has written to before, a
+/// name may have become a link to somewhere else.
+fn beneath(path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+fn mount_bind(source: &Source, path: &CStr, attributes: u64, recursive: bool) -> Result<(), Failed> {
+    match source {
+        Source::Tree(tree) => {
+            ours_in(Part::Attributes, sys_mount::set_attributes(tree.as_fd(), recursive, attributes))?;
+            let target = beneath(path).map_err(part(Part::Target))?;
+            attach(tree.as_fd(), target.as_fd())
+        }
+        Source::Path { path: source, device, inode } => {
+            let found = open_source(source, *device, *inode)?;
+            let target = beneath(path).map_err(part(Part::Target))?;
+            mount_copy(found.as_fd(), target.as_fd(), attributes, recursive)
+        }
+    }
+}
+
+/// Opens what was found at this path when the run was prepared, or fails.
+fn open_source(path: &CStr, device: u64, inode: u64) -> Result<OwnedFd, Failed> {
+    let found = rustix::fs::openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS,
+    )
+    .map_err(part(Part::Source))?;
+    let stat = rustix::fs::fstat(&found).map_err(part(Part::Source))?;
+    if (stat.st_dev, stat.st_ino) == (device, inode) { Ok(found) } else { Err((Part::Changed, Errno::STALE)) }
+}
+
+/// Copies the mounts at and below `source`, gives them `attributes`, and puts them at `target`. The copy has its
+/// attributes before anybody can reach it.
+fn mount_copy(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    attributes: u64,
+    recursive: bool,
+) -> Result<(), Failed> {
+    let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(source, c"", flags | depth).map_err(part(Part::Clone))?;
+    ours_in(Part::Attributes, sys_mount::set_attributes(tree.as_fd(), recursive, attributes))?;
+    attach(tree.as_fd(), target)
+}
+
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Failed> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, c"", target, c"", flags).map_err(part(Part::Attach))
+}
+
+/// Covers a file or directory with an empty one of mode 000. The workload owns it, but on a read-only mount the mode
+/// cannot be changed.
+fn mask(path: &CStr, state: &mut State) -> Result<(), Failed> {
+    use sys_mount::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
+
+    let target = beneath(path).map_err(part(Part::Target))?;
+    let stat = rustix::fs::fstat(&target).map_err(part(Part::Target))?;
+    let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
+    let cover = if directory { &mut state.mask_directory } else { &mut state.mask_file };
+    if cover.is_none() {
+        *cover = Some(make_mask(directory).map_err(part(Part::Source))?);
+    }
+    let Some(cover) = cover else { return Err((Part::Source, Errno::NOENT)) };
+    mount_copy(cover.as_fd(), target.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, false)
+}
+
+/// Makes the empty file or directory that masks are copies of. Its name goes at once, it lives on in the mounts.
+fn make_mask(directory: bool) -> Result<OwnedFd, Errno> {
+    const NAME: &CStr = c".mask";
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    if directory {
+        rustix::fs::mkdirat(CWD, NAME, Mode::empty())?;
+        let mask = rustix::fs::openat(CWD, NAME, flags, Mode::empty())?;
+        rustix::fs::unlinkat(CWD, NAME, AtFlags::REMOVEDIR)?;
+        Ok(mask)
+    } else {
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        drop(rustix::fs::openat(CWD, NAME, create, Mode::empty())?);
+        let mask = rustix::fs::openat(CWD, NAME, flags, Mode::empty())?;
+        rustix::fs::unlinkat(CWD, NAME, AtFlags::empty())?;
+        Ok(mask)
+    }
+}
+
+fn forbid_user_namespaces() -> Result<(), Failed> {
+    // Relative to the new root: the procfs that was mounted there shows the sysctls of the reader's user namespace.
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, c"proc/sys/user/max_user_namespaces", flags, Mode::empty()).map_err(whole)?;
+    rustix::io::write(&file, b"0").map(drop).map_err(part(Part::Write))
+}
+
+fn pivot_root() -> Result<(), Failed> {
+    // With both arguments the same, the old root ends up on top of the new one and is detached from there
+    // (pivot_root(2), "pivot_root(".", ".")").
+    rustix::process::pivot_root(c".", c".").map_err(whole)?;
+    unmount(c".", UnmountFlags::DETACH).map_err(part(Part::Detach))?;
+    rustix::process::chdir(c"/").map_err(part(Part::Enter))
+}
+
+fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
+    rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+}
+
+fn drop_bounding_set(keep: CapabilitySet) -> Result<(), Errno> {
+    for bit in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if keep.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Past the last capability that this kernel knows.
+            Err(Errno::INVAL) if bit > 0 => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn restrict_landlock(handled: u64, scoped: u64, rules: &[(std::ffi::CString, u64)]) -> Result<(), Failed> {
+    let ruleset = ours_in(Part::Ruleset, landlock::create_ruleset(handled, scoped))?;
+    for (path, access) in rules {
+        let place = beneath(path).map_err(part(Part::Target))?;
+        let stat = rustix::fs::fstat(&place).map_err(part(Part::Target))?;
+        let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
+        // Rights about directory entries do not apply to a file and would be refused (landlock(7)).
+        let access = if directory { *access } else { *access & crate::prepare::rights::FILE };
+        ours_in(Part::Rule, landlock::allow_beneath(ruleset.as_fd(), place.as_fd(), access))?;
+    }
+    ours_in(Part::Restrict, landlock::restrict_self(ruleset.as_fd()))
+}
+
+fn drop_capabilities(keep: CapabilitySet) -> Result<(), Errno> {
+    rustix::thread::clear_ambient_capability_set()?;
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: keep };
+    rustix::thread::set_capabilities(None, sets)?;
+    for capability in keep {
+        // Without this an ordinary user's capabilities end at execve(2) (capabilities(7)).
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
+}

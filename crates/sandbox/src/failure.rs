@@ -1,0 +1,35 @@
+//! Why a workload was not run, as the user reads it: step, operand, errno, hint.
+
+use std::fmt;
+
+use palisade_sys::Errno;
+
+/// A step that failed before the workload's first instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its number in the plan, from 1; 0 for what is no step of the plan.
+    pub step: usize,
+    /// What was done.
+    pub action: String,
+    /// The call within the step, when it has several.
+    pub part: Option<&'static str>,
+    /// What the kernel said.
+    pub errno: Errno,
+    /// What the user can do about it.
+    pub hint: Option<&'static str>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.step > 0 {
+            write!(f, "step {}, ", self.step)?;
+        }
+        write!(f, "{}: ", self.action)?;
+        if let Some(part) = self.part {
+            write!(f, "{part}: ")?;
+        }
+        write!(f, "{}", self.errno)
+    }
+}
+
+impl std::error::Error for Failure {}

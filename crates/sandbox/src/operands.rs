@@ -1,0 +1,63 @@
+//! A step with everything that its calls need, built before the fork: C strings, descriptors, numbers, bytes.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use palisade_sys::exec::StringArray;
+use palisade_sys::memory::ArgumentArea;
+use palisade_sys::seccomp::SockFilter;
+use rustix::mount::MountFlags;
+use rustix::process::Resource;
+use rustix::thread::CapabilitySet;
+
+/// One step of the child. Paths are relative to the new root.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    /// Belongs to the parent, which has done it.
+    Done,
+    CloseDescriptors,
+    WipeArguments(Option<ArgumentArea>),
+    ClearGroups,
+    SetIds { uid: u32, gid: u32 },
+    SetHostname(Vec<u8>),
+    LoopbackUp,
+    PrivateMounts,
+    NewRoot { options: CString },
+    MakeDirectory { path: CString, mode: u32 },
+    MakeFile { path: CString, mode: u32, content: Vec<u8> },
+    MakeLink { path: CString, target: CString },
+    MountFileSystem { kind: CString, path: CString, flags: MountFlags, options: CString },
+    MountBind { source: Source, path: CString, attributes: u64, recursive: bool },
+    ProtectPath { path: CString },
+    MaskPath { path: CString },
+    ForbidUserNamespaces,
+    PivotRoot,
+    SealMount { path: CString },
+    NewSession,
+    Limit { resource: Resource, value: u64 },
+    NotDumpable,
+    DropBoundingSet { keep: CapabilitySet },
+    NoNewPrivileges,
+    RestrictLandlock { handled: u64, scoped: u64, rules: Vec<(CString, u64)> },
+    DropCapabilities { keep: CapabilitySet },
+    InstallSeccomp { program: Vec<SockFilter> },
+}
+
+/// What a bind mount shows.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A detached copy of the tree, which a privileged parent has made.
+    Tree(OwnedFd),
+    /// A path that the child opens itself, since only it has the privilege to copy mounts, and what must stand there.
+    Path { path: CString, device: u64, inode: u64 },
+}
+
+/// The program that the workload is.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// The paths to try, in order.
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) arguments: StringArray,
+    pub(crate) environment: StringArray,
+    pub(crate) directory: CString,
+}

@@ -1,0 +1,366 @@
+//! `prepare`: turns a plan into operands, so that after the fork nothing is left to decide, format or allocate.
+//!
+//! Every name is resolved here, once. A privileged caller's mounts are copied here too, since the child will not be
+//! able to reach the host's files any more; an unprivileged caller's child copies them itself, since only it has the
+//! privilege to, and checks that it found the same files.
+
+pub(crate) mod rights;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use palisade_plan::step::{IdMap, IdPair, LandlockRule, LimitedResource, MountAttributes, Namespace};
+use palisade_plan::{Plan, Step, seccomp};
+use palisade_sys::exec::StringArray;
+use palisade_sys::memory::ArgumentArea;
+use palisade_sys::mount as sys_mount;
+use palisade_sys::process::namespace;
+use palisade_sys::seccomp::SockFilter;
+use palisade_sys::user_namespace::carrier;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
+use rustix::process::Resource;
+use rustix::thread::CapabilitySet;
+
+use crate::launch::pair;
+use crate::operands::{Operation, Program, Source};
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program: a path, or a name to look for in the `PATH` of the sandbox.
+    pub program: OsString,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<OsString>,
+}
+
+/// Why a plan could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A string with a zero byte, which no system call can take.
+    #[error("{what} has a zero byte in it")]
+    ZeroByte {
+        /// Whose string.
+        what: String,
+    },
+    /// A part of the host that the plan shows cannot be opened or copied.
+    #[error("step {step}, mount bind {}: {call}: {errno}", path.display(), errno = palisade_sys::Errno(errno.raw_os_error()))]
+    Source {
+        /// The step's number, from 1.
+        step: usize,
+        /// What was to be shown.
+        path: PathBuf,
+        /// The call that failed.
+        call: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// An ID-mapped mount cannot be made.
+    #[error("map the ids of {}: {message}", path.display())]
+    IdMap {
+        /// Of what.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The plan names a capability that this kernel interface does not know.
+    #[error("unknown capability `{0}` in the plan")]
+    Capability(String),
+    /// The filter of the plan cannot be assembled.
+    #[error("system-call filter: {0}")]
+    Filter(String),
+    /// The plan has no namespaces or no ids.
+    #[error("the plan lacks the step `{0}`")]
+    Incomplete(&'static str),
+}
+
+/// A plan with everything that its execution needs.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) namespaces: u64,
+    pub(crate) uid: IdPair,
+    pub(crate) gid: IdPair,
+    /// Whether the caller may map ids that are not its own.
+    pub(crate) privileged: bool,
+    pub(crate) operations: Vec<Operation>,
+    /// The descriptors of trees, sorted.
+    pub(crate) trees: Vec<i32>,
+    pub(crate) program: Program,
+    pub(crate) wall_time: Option<Duration>,
+    /// For error messages: what each step is, in the words of the plan.
+    pub(crate) words: Vec<String>,
+}
+
+/// Prepares the execution of `command` under `plan`.
+///
+/// # Errors
+/// A [`PrepareError`]; nothing has been changed then.
+pub fn prepare(plan: &Plan, command: &Command) -> Result<Prepared, PrepareError> {
+    let (mut namespaces, mut ids) = (None, None);
+    for planned in &plan.steps {
+        match &planned.step {
+            Step::NewNamespaces { namespaces: list } => namespaces = Some(namespace_bits(list)),
+            Step::MapIds { uid, gid } => ids = Some((*uid, *gid)),
+            _ => {}
+        }
+    }
+    let namespaces = namespaces.ok_or(PrepareError::Incomplete("new namespaces"))?;
+    let (uid, gid) = ids.ok_or(PrepareError::Incomplete("map ids"))?;
+    let privileged = uid.outside != rustix::process::geteuid().as_raw();
+
+    let mut operations = Vec::with_capacity(plan.steps.len());
+    for (index, planned) in plan.steps.iter().enumerate() {
+        operations.push(operation(&planned.step, index + 1, privileged)?);
+    }
+    let mut trees: Vec<i32> = operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::MountBind { source: Source::Tree(tree), .. } => Some(tree.as_raw_fd()),
+            _ => None,
+        })
+        .collect();
+    trees.sort_unstable();
+    Ok(Prepared {
+        namespaces,
+        uid,
+        gid,
+        privileged,
+        operations,
+        trees,
+        program: program(plan, command)?,
+        wall_time: plan.wall_time,
+        words: plan
+            .steps
+            .iter()
+            .map(|planned| format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned())
+            .collect(),
+    })
+}
+
+fn namespace_bits(list: &[Namespace]) -> u64 {
+    list.iter()
+        .map(|kind| match kind {
+            Namespace::User => namespace::USER,
+            Namespace::Mount => namespace::MOUNT,
+            Namespace::Pid => namespace::PID,
+            Namespace::Network => namespace::NETWORK,
+            Namespace::Ipc => namespace::IPC,
+            Namespace::Uts => namespace::UTS,
+            Namespace::Cgroup => namespace::CGROUP,
+        })
+        .fold(0, |bits, bit| bits | bit)
+}
+
+fn operation(step: &Step, number: usize, privileged: bool) -> Result<Operation, PrepareError> {
+    Ok(match step {
+        Step::NewNamespaces { .. } | Step::MapIds { .. } => Operation::Done,
+        Step::CloseDescriptors {} => Operation::CloseDescriptors,
+        Step::WipeArguments {} => Operation::WipeArguments(ArgumentArea::of_this_process()),
+        Step::ClearGroups {} => Operation::ClearGroups,
+        Step::SetIds { uid, gid } => Operation::SetIds { uid: *uid, gid: *gid },
+        Step::SetHostname { name } => Operation::SetHostname(name.clone().into_bytes()),
+        Step::LoopbackUp {} => Operation::LoopbackUp,
+        Step::PrivateMounts {} => Operation::PrivateMounts,
+        Step::NewRoot { size } => {
+            Operation::NewRoot { options: text(&format!("mode=0755,size={}", size.bytes()))? }
+        }
+        Step::MakeDirectory { path, mode } => {
+            Operation::MakeDirectory { path: relative(path)?, mode: *mode }
+        }
+        Step::MakeFile { path, mode, content } => {
+            Operation::MakeFile { path: relative(path)?, mode: *mode, content: content.clone().into_bytes() }
+        }
+        Step::MakeLink { path, target } => {
+            Operation::MakeLink { path: relative(path)?, target: c_string(target.as_os_str())? }
+        }
+        Step::MountTmpfs { path, size, inodes, mode, attributes } => Operation::MountFileSystem {
+            kind: c"tmpfs".into(),
+            path: relative(path)?,
+            flags: mount_flags(*attributes),
+            options: text(&format!("mode={mode:04o},size={},nr_inodes={inodes}", size.bytes()))?,
+        },
+        Step::MountProc { path, attributes } => Operation::MountFileSystem {
+            kind: c"proc".into(),
+            path: relative(path)?,
+            flags: mount_flags(*attributes),
+            options: c"".into(),
+        },
+        Step::MountDevpts { path } => Operation::MountFileSystem {
+            kind: c"devpts".into(),
+            path: relative(path)?,
+            flags: MountFlags::NOSUID | MountFlags::NOEXEC,
+            options: c"newinstance,ptmxmode=0666,mode=0620,max=64".into(),
+        },
+        Step::MountBind { source, path, attributes, recursive, idmap } => Operation::MountBind {
+            source: bind_source(source, *recursive, idmap.as_ref(), number, privileged)?,
+            path: relative(path)?,
+            attributes: attribute_bits(*attributes),
+            recursive: *recursive,
+        },
+        Step::ProtectPath { path } => Operation::ProtectPath { path: relative(path)? },
+        Step::MaskPath { path } => Operation::MaskPath { path: relative(path)? },
+        Step::ForbidUserNamespaces {} => Operation::ForbidUserNamespaces,
+        Step::PivotRoot {} => Operation::PivotRoot,
+        Step::SealMount { path } => Operation::SealMount { path: relative(path)? },
+        Step::NewSession {} => Operation::NewSession,
+        Step::Limit { resource, value } => {
+            Operation::Limit { resource: resource_number(*resource), value: *value }
+        }
+        Step::NotDumpable {} => Operation::NotDumpable,
+        Step::DropBoundingSet { keep } => Operation::DropBoundingSet { keep: capabilities(keep)? },
+        Step::NoNewPrivileges {} => Operation::NoNewPrivileges,
+        Step::RestrictLandlock { abi, rules } => landlock(*abi, rules)?,
+        Step::DropCapabilities { keep } => Operation::DropCapabilities { keep: capabilities(keep)? },
+        Step::InstallSeccomp { profile } => filter(profile)?,
+    })
+}
+
+fn filter(profile: &seccomp::Profile) -> Result<Operation, PrepareError> {
+    let program = seccomp::assemble(profile).map_err(|error| PrepareError::Filter(error.to_string()))?;
+    let program = program
+        .instructions
+        .iter()
+        .map(|instruction| SockFilter {
+            code: instruction.code,
+            jt: instruction.jt,
+            jf: instruction.jf,
+            k: instruction.k,
+        })
+        .collect();
+    Ok(Operation::InstallSeccomp { program })
+}
+
+fn landlock(abi: u32, rules: &[LandlockRule]) -> Result<Operation, PrepareError> {
+    let rules = rules
+        .iter()
+        .map(|rule| Ok((relative(&rule.path)?, rights::of(rule.access, abi))))
+        .collect::<Result<_, PrepareError>>()?;
+    Ok(Operation::RestrictLandlock { handled: rights::handled(abi), scoped: rights::scoped(abi), rules })
+}
+
+/// Opens what a bind mount shows, or notes how the child will know that it opened the same.
+fn bind_source(
+    path: &Path,
+    recursive: bool,
+    idmap: Option<&IdMap>,
+    step: usize,
+    privileged: bool,
+) -> Result<Source, PrepareError> {
+    let failed = |call| move |errno| PrepareError::Source { step, path: path.to_path_buf(), call, errno };
+    let found = rustix::fs::openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS,
+    )
+    .map_err(failed("open"))?;
+    if !privileged {
+        let stat = rustix::fs::fstat(&found).map_err(failed("fstat"))?;
+        return Ok(Source::Path { path: c_string(path.as_os_str())?, device: stat.st_dev, inode: stat.st_ino });
+    }
+    let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(&found, c"", flags | depth).map_err(failed("open_tree"))?;
+    // A copy is a peer of its original: what the child mounts on it would appear on the host.
+    sys_mount::set_private(tree.as_fd())
+        .map_err(|errno| failed("mount_setattr")(Errno::from_raw_os_error(errno.0)))?;
+    if let Some(map) = idmap {
+        apply_idmap(&tree, map)
+            .map_err(|message| PrepareError::IdMap { path: path.to_path_buf(), message })?;
+    }
+    Ok(Source::Tree(tree))
+}
+
+fn apply_idmap(tree: &OwnedFd, map: &IdMap) -> Result<(), String> {
+    let user_namespace = carrier(pair(map.uid), pair(map.gid)).map_err(|error| error.to_string())?;
+    sys_mount::set_idmap(tree.as_fd(), user_namespace.as_fd()).map_err(|errno| format!("mount_setattr: {errno}"))
+}
+
+fn mount_flags(attributes: MountAttributes) -> MountFlags {
+    let mut flags = MountFlags::empty();
+    flags.set(MountFlags::RDONLY, attributes.read_only);
+    flags.set(MountFlags::NOSUID, attributes.nosuid);
+    flags.set(MountFlags::NODEV, attributes.nodev);
+    flags.set(MountFlags::NOEXEC, attributes.noexec);
+    flags
+}
+
+fn attribute_bits(attributes: MountAttributes) -> u64 {
+    use sys_mount::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
+    [
+        (attributes.read_only, RDONLY),
+        (attributes.nosuid, NOSUID),
+        (attributes.nodev, NODEV),
+        (attributes.noexec, NOEXEC),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .fold(0, |bits, (_, bit)| bits | bit)
+}
+
+fn resource_number(resource: LimitedResource) -> Resource {
+    match resource {
+        LimitedResource::Core => Resource::Core,
+        LimitedResource::CpuTime => Resource::Cpu,
+        LimitedResource::FileSize => Resource::Fsize,
+        LimitedResource::OpenFiles => Resource::Nofile,
+        LimitedResource::Processes => Resource::Nproc,
+    }
+}
+
+fn capabilities(names: &[String]) -> Result<CapabilitySet, PrepareError> {
+    names.iter().try_fold(CapabilitySet::empty(), |set, name| {
+        let known = name.strip_prefix("CAP_").and_then(CapabilitySet::from_name);
+        known.map(|capability| set | capability).ok_or_else(|| PrepareError::Capability(name.clone()))
+    })
+}
+
+/// The program's candidates, arguments, environment and directory.
+fn program(plan: &Plan, command: &Command) -> Result<Program, PrepareError> {
+    let mut arguments = vec![c_string(&command.program)?];
+    for argument in &command.arguments {
+        arguments.push(c_string(argument)?);
+    }
+    let environment = plan
+        .environment
+        .iter()
+        .map(|(name, value)| text(&format!("{name}={value}")))
+        .collect::<Result<_, PrepareError>>()?;
+    let candidates = if command.program.as_bytes().contains(&b'/') {
+        vec![c_string(&command.program)?]
+    } else {
+        // An empty entry of PATH would mean the current directory, where a workload may put programs.
+        let search = plan.environment.get("PATH").map(String::as_str).unwrap_or_default();
+        search
+            .split(':')
+            .filter(|directory| directory.starts_with('/') && !command.program.is_empty())
+            .map(|directory| c_string(Path::new(directory).join(&command.program).as_os_str()))
+            .collect::<Result<_, PrepareError>>()?
+    };
+    Ok(Program {
+        candidates,
+        arguments: StringArray::new(arguments),
+        environment: StringArray::new(environment),
+        directory: c_string(plan.directory.as_os_str())?,
+    })
+}
+
+/// A path of the new root as one below the child's current directory, which is the new root while it is built.
+fn relative(path: &Path) -> Result<CString, PrepareError> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    c_string(if relative.as_os_str().is_empty() { OsStr::new(".") } else { relative.as_os_str() })
+}
+
+fn c_string(string: &OsStr) -> Result<CString, PrepareError> {
+    CString::new(string.as_bytes())
+        .map_err(|_| PrepareError::ZeroByte { what: format!("`{}`", string.to_string_lossy().escape_debug()) })
+}
+
+fn text(string: &str) -> Result<CString, PrepareError> {
+    c_string(OsStr::new(string))
+}
