@@ -1,1 +1,12 @@
-//! (skeleton)
+//! The survey: what this host can enforce, found out by doing it.
+//!
+//! No fact here is predicted from a version or a file alone where it can be tried. Nothing that is tried outlives the
+//! survey: namespaces and mounts exist only in processes that end with it.
+
+mod base;
+mod caller;
+mod paths;
+mod survey;
+mod trial;
+
+pub use survey::{Depth, SurveyError, survey};

@@ -89,7 +89,7 @@ fn apply(
     match operation {
         Operation::Done => Ok(()),
         Operation::CloseDescriptors => {
-            close_others(proof, &prepared.trees, channel).map_err(|errno| (Part::Whole, errno))
+            ours(close_others(proof, 3, &prepared.trees, channel))
         }
         Operation::WipeArguments(area) => {
             if let Some(area) = area {
@@ -127,7 +127,7 @@ fn apply(
         }
         Operation::MaskPath { path } => mask(path, state),
         Operation::ForbidUserNamespaces => forbid_user_namespaces(),
-        Operation::PivotRoot => pivot_root(),
+        Operation::PivotRoot => pivot_root(state),
         Operation::SealMount { path } => ours(sys_mount::set_attributes_at(path, sys_mount::attr::RDONLY)),
         Operation::NewSession => rustix::process::setsid().map(drop).map_err(whole),
         Operation::Limit { resource, value } => limit(*resource, *value).map_err(whole),
@@ -159,27 +159,15 @@ fn ours_in<T>(part: Part, result: palisade_sys::Result<T>) -> Result<T, Failed> 
     result.map_err(|errno| (part, Errno::from_raw_os_error(errno.0)))
 }
 
-/// Closes every descriptor that is neither standard, nor of the channel, nor in `keep` (sorted).
+/// Closes every descriptor from `first` on that is neither of the channel nor in `keep`.
 pub(crate) fn close_others(
     proof: &ForkedChild,
+    first: u32,
     keep: &[i32],
     channel: &Channel,
-) -> Result<(), Errno> {
+) -> palisade_sys::Result<()> {
     let own = [channel.status.as_raw_fd(), channel.lifeline.as_raw_fd()];
-    let mut first = 3;
-    loop {
-        // The lowest kept descriptor from `first` on; the range up to it goes.
-        let next = keep.iter().chain(&own).copied().filter(|fd| *fd >= first).min();
-        let last = next.map_or(i32::MAX, |fd| fd - 1);
-        if last >= first {
-            sys_process::close_range(proof, first.unsigned_abs(), last.unsigned_abs())
-                .map_err(|errno| Errno::from_raw_os_error(errno.0))?;
-        }
-        match next {
-            Some(fd) => first = fd + 1,
-            None => return Ok(()),
-        }
-    }
+    sys_process::close_except(proof, first, keep.iter().copied().chain(own))
 }
 
 fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
@@ -285,22 +273,32 @@ fn mask(path: &CStr, state: &mut State) -> Result<(), Failed> {
     mount_copy(cover.as_fd(), target.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, false)
 }
 
-/// Makes the empty file or directory that masks are copies of. Its name goes at once, it lives on in the mounts.
+/// The names of what masks are copies of, while the new root is built.
+const MASK_DIRECTORY: &CStr = c".mask-directory";
+const MASK_FILE: &CStr = c".mask-file";
+
+/// Makes the empty file or directory that masks are copies of.
 fn make_mask(directory: bool) -> Result<OwnedFd, Errno> {
-    const NAME: &CStr = c".mask";
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let name = if directory { MASK_DIRECTORY } else { MASK_FILE };
     if directory {
-        rustix::fs::mkdirat(CWD, NAME, Mode::empty())?;
-        let mask = rustix::fs::openat(CWD, NAME, flags, Mode::empty())?;
-        rustix::fs::unlinkat(CWD, NAME, AtFlags::REMOVEDIR)?;
-        Ok(mask)
+        rustix::fs::mkdirat(CWD, name, Mode::empty())?;
     } else {
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        drop(rustix::fs::openat(CWD, NAME, create, Mode::empty())?);
-        let mask = rustix::fs::openat(CWD, NAME, flags, Mode::empty())?;
-        rustix::fs::unlinkat(CWD, NAME, AtFlags::empty())?;
-        Ok(mask)
+        drop(rustix::fs::openat(CWD, name, create, Mode::empty())?);
     }
+    rustix::fs::openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+}
+
+/// Takes the names away; the masks live on in the mounts. Not before all are in place: the kernel attaches no mount of
+/// a deleted directory.
+fn remove_mask_names(state: &State) -> Result<(), Errno> {
+    if state.mask_directory.is_some() {
+        rustix::fs::unlinkat(CWD, MASK_DIRECTORY, AtFlags::REMOVEDIR)?;
+    }
+    if state.mask_file.is_some() {
+        rustix::fs::unlinkat(CWD, MASK_FILE, AtFlags::empty())?;
+    }
+    Ok(())
 }
 
 fn forbid_user_namespaces() -> Result<(), Failed> {
@@ -310,7 +308,8 @@ fn forbid_user_namespaces() -> Result<(), Failed> {
     rustix::io::write(&file, b"0").map(drop).map_err(part(Part::Write))
 }
 
-fn pivot_root() -> Result<(), Failed> {
+fn pivot_root(state: &State) -> Result<(), Failed> {
+    remove_mask_names(state).map_err(part(Part::Source))?;
     // With both arguments the same, the old root ends up on top of the new one and is detached from there
     // (pivot_root(2), "pivot_root(".", ".")").
     rustix::process::pivot_root(c".", c".").map_err(whole)?;

@@ -36,8 +36,7 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, ch
         }
     };
     // The workload holds its own copies; with this process's closed, a reader of the output sees its end.
-    let _ = process::close_range(proof, 0, 2);
-    let _ = close_others(proof, &[signals.as_raw_fd()], channel);
+    let _ = close_others(proof, 0, &[signals.as_raw_fd()], channel);
     loop {
         let mut waiting = [
             PollFd::new(&signals, PollFlags::IN),

@@ -185,8 +185,27 @@ impl WaitStatus {
 ///
 /// # Errors
 /// EINVAL when `first` is greater than `last`; ENOSYS before Linux 5.9.
-pub fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
+fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
     // SAFETY: closing descriptors that safe code still owns would break I/O safety, but in a forked child those
     // owners never run again.
     Errno::check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Closes every descriptor from `first` on that `keep` does not hold, in as many close_range(2) calls as there are gaps.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn close_except(proof: &ForkedChild, first: u32, keep: impl Iterator<Item = RawFd> + Clone) -> Result<()> {
+    let mut first = first;
+    loop {
+        let next = keep.clone().map(RawFd::unsigned_abs).filter(|fd| *fd >= first).min();
+        let last = next.map_or(u32::MAX, |fd| fd.saturating_sub(1));
+        if next != Some(first) {
+            close_range(proof, first, last)?;
+        }
+        match next {
+            Some(fd) => first = fd + 1,
+            None => return Ok(()),
+        }
+    }
 }

@@ -48,11 +48,7 @@ pub fn carrier(uid: Mapping, gid: Mapping) -> io::Result<OwnedFd> {
         Cloned::Child(proof) => {
             // Everything but the reading end goes: with a copy of the writing end of its own pipe, or of a sibling's,
             // it would wait for ever.
-            let keep = wait.as_raw_fd().unsigned_abs();
-            if keep > 0 {
-                let _ = process::close_range(&proof, 0, keep - 1);
-            }
-            let _ = process::close_range(&proof, keep + 1, u32::MAX);
+            let _ = process::close_except(&proof, 0, std::iter::once(wait.as_raw_fd()));
             let _ = rustix::io::read(&wait, &mut [0]);
             process::exit(0)
         }

@@ -1,0 +1,40 @@
+//! What a new root can take from this host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use palisade_plan::facts::{BaseLayout, SHARED_ETC_ENTRIES};
+
+use crate::paths::kind;
+
+/// Where programs and libraries may be (hier(7)): links into `/usr` on most systems of today.
+const TOP_LEVEL: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr"];
+
+pub(crate) fn layout() -> BaseLayout {
+    let mut layout = BaseLayout::default();
+    for path in TOP_LEVEL.iter().map(Path::new) {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                layout.directories.insert(path.to_path_buf());
+            }
+            Ok(metadata) if metadata.is_symlink() => add_link(&mut layout, path),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    for path in SHARED_ETC_ENTRIES.iter().map(Path::new) {
+        let Ok(metadata) = fs::symlink_metadata(path) else { continue };
+        if metadata.is_symlink() {
+            add_link(&mut layout, path);
+        } else if fs::canonicalize(path).is_ok_and(|canonical| canonical == path) {
+            layout.etc.insert(path.to_path_buf(), kind(&metadata));
+        }
+    }
+    layout
+}
+
+/// A link is made again as it is; it may lead to something that the new root does not have.
+fn add_link(layout: &mut BaseLayout, path: &Path) {
+    if let Ok(target) = fs::read_link(path) {
+        layout.links.insert(PathBuf::from(path), target);
+    }
+}

@@ -1,0 +1,71 @@
+//! Puts the facts together.
+
+use std::path::{Path, PathBuf};
+
+use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
+use palisade_plan::named_paths;
+use palisade_policy::Policy;
+use palisade_sys::{landlock, seccomp};
+
+use crate::{base, caller, paths, trial};
+
+/// How much to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything that a decision may depend on. For whoever only wants to know.
+    Full,
+    /// What a plan can do something about. A run tries the rest itself in the next moment, with an exact error when it
+    /// fails, and nothing could replace it.
+    Run,
+}
+
+/// Why there are no facts.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// A file of procfs that every caller can read could not be read.
+    #[error("read {}: {error}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Finds out the facts that `policy` needs for a run that starts in `directory`.
+///
+/// # Errors
+/// A [`SurveyError`] where /proc is not mounted or not readable.
+pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFacts, SurveyError> {
+    let caller = caller::caller()?;
+    let trials = match depth {
+        Depth::Full => trial::trials(&caller),
+        Depth::Run => trial::Trials::untried(),
+    };
+    let paths = named_paths(policy, directory)
+        .into_iter()
+        .map(|path| {
+            let fact = paths::fact(&path, &caller);
+            (path, fact)
+        })
+        .collect();
+    Ok(HostFacts {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        namespaces: trials.namespaces,
+        mount_attributes: trials.mount_attributes,
+        procfs: trials.procfs,
+        seccomp: match seccomp::errno_action_available() {
+            Ok(()) => Ability::Available,
+            Err(errno) => Ability::Unavailable(format!("seccomp: {errno}")),
+        },
+        landlock_abi: landlock::abi().unwrap_or(0),
+        proc_entries: MASKED_PROC_ENTRIES
+            .iter()
+            .filter(|entry| Path::new("/proc").join(entry).exists())
+            .map(|entry| (*entry).to_owned())
+            .collect(),
+        base: base::layout(),
+        paths,
+        caller,
+    })
+}

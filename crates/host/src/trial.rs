@@ -1,0 +1,159 @@
+//! Trials: each does a thing in processes and mounts that end with it, and says what the kernel said.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use palisade_plan::KERNEL_ID_BASE;
+use palisade_plan::facts::{Ability, Caller};
+use palisade_sys::process::{self, Cloned, ForkedChild, namespace};
+use palisade_sys::user_namespace::{Mapping, carrier, write_maps};
+use palisade_sys::{Errno, mount as sys_mount};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, OpenTreeFlags, mount, mount_change, open_tree,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// What was tried in namespaces of its own.
+pub(crate) struct Trials {
+    pub(crate) namespaces: Ability,
+    pub(crate) mount_attributes: Ability,
+    pub(crate) procfs: Ability,
+}
+
+impl Trials {
+    /// For a run, which is about to do all of it.
+    pub(crate) fn untried() -> Self {
+        Self {
+            namespaces: Ability::Available,
+            mount_attributes: Ability::Available,
+            procfs: Ability::Available,
+        }
+    }
+}
+
+/// Every namespace that a sandbox needs.
+const ALL: u64 = namespace::USER
+    | namespace::MOUNT
+    | namespace::PID
+    | namespace::NETWORK
+    | namespace::IPC
+    | namespace::UTS
+    | namespace::CGROUP;
+
+/// Makes the namespaces of a sandbox, and in them a procfs and a mount with attributes.
+pub(crate) fn trials(caller: &Caller) -> Trials {
+    match attempt(caller) {
+        Ok([procfs, attributes]) => Trials {
+            namespaces: Ability::Available,
+            procfs: ability("mount proc", procfs),
+            mount_attributes: ability("mount_setattr", attributes),
+        },
+        Err(reason) => Trials {
+            namespaces: Ability::Unavailable(reason),
+            procfs: Ability::Unavailable("not tried: no namespaces".into()),
+            mount_attributes: Ability::Unavailable("not tried: no namespaces".into()),
+        },
+    }
+}
+
+fn ability(call: &str, errno: i32) -> Ability {
+    if errno == 0 { Ability::Available } else { Ability::Unavailable(format!("{call}: {}", Errno(errno))) }
+}
+
+/// The errno of each trial, 0 for success.
+fn attempt(caller: &Caller) -> Result<[i32; 2], String> {
+    let text = |call: &'static str| move |error: rustix::io::Errno| format!("{call}: {error}");
+    let (go, start) = pipe_with(PipeFlags::CLOEXEC).map_err(text("pipe"))?;
+    let (result, report) = pipe_with(PipeFlags::CLOEXEC).map_err(text("pipe"))?;
+    let cloned = process::clone3(ALL).map_err(|errno| format!("clone3: {errno}{}", gate(errno)))?;
+    let pid = match cloned {
+        Cloned::Parent { pid, .. } => pid,
+        Cloned::Child(proof) => trial_child(&proof, &go, &report),
+    };
+    drop(report);
+    let outside = |own: u32| if caller.privileged { KERNEL_ID_BASE } else { own };
+    let uid = Mapping { inside: 1000, outside: outside(caller.uid) };
+    let gid = Mapping { inside: 1000, outside: outside(caller.gid) };
+    let mapped = write_maps(pid, uid, gid, !caller.privileged);
+    let started = mapped.is_ok() && rustix::io::write(&start, &[1]).is_ok();
+    drop(start);
+    let mut errnos = [0; 2];
+    let read = if started { rustix::io::read(&result, &mut errnos) } else { Ok(0) };
+    let _ = process::wait_for(pid);
+    mapped.map_err(|error| format!("write the id maps: {error}"))?;
+    match read {
+        Ok(2) => Ok(errnos.map(i32::from)),
+        Ok(_) | Err(_) => Err("the first process of the namespaces ended early".into()),
+    }
+}
+
+/// Errnos of the calls tried fit a byte. Allocates nothing.
+fn trial_child(proof: &ForkedChild, go: &OwnedFd, report: &OwnedFd) -> ! {
+    // With its own copy of the writing end it would not see that the parent gave up.
+    let _ = process::close_except(proof, 0, [go.as_raw_fd(), report.as_raw_fd()].into_iter());
+    if rustix::io::read(go, &mut [0]) != Ok(1) {
+        process::exit(1);
+    }
+    let byte = |result: Result<(), rustix::io::Errno>| match result {
+        Ok(()) => 0,
+        Err(errno) => u8::try_from(errno.raw_os_error()).unwrap_or(u8::MAX),
+    };
+    let procfs = byte(try_procfs());
+    let attributes = byte(try_attributes());
+    let _ = rustix::io::write(report, &[procfs, attributes]);
+    process::exit(0)
+}
+
+fn try_procfs() -> Result<(), rustix::io::Errno> {
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount(c"proc", c"/proc", c"proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"")
+}
+
+fn try_attributes() -> Result<(), rustix::io::Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, c"/", flags)?;
+    sys_mount::set_attributes(tree.as_fd(), true, sys_mount::attr::RDONLY)
+        .map_err(|errno| rustix::io::Errno::from_raw_os_error(errno.0))
+}
+
+/// The setting that is most likely behind a refused clone3, as far as a file tells.
+fn gate(errno: Errno) -> String {
+    let gates = [
+        ("/proc/sys/user/max_user_namespaces", "0"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ];
+    let closed: Vec<String> = gates
+        .iter()
+        .filter(|(file, closed)| std::fs::read_to_string(file).is_ok_and(|value| value.trim() == *closed))
+        .map(|(file, value)| format!("{file} is {value}"))
+        .collect();
+    match (closed.is_empty(), errno.name()) {
+        (false, _) => format!(" ({})", closed.join(", ")),
+        (true, Some("ENOSYS" | "EPERM")) => " (a filter or a security module forbids it)".into(),
+        _ => String::new(),
+    }
+}
+
+/// Whether the file system at `path` can be mounted with mapped ids: makes such a mount, and drops it.
+pub(crate) fn idmap(path: &Path) -> Ability {
+    match try_idmap(path) {
+        Ok(()) => Ability::Available,
+        Err(reason) => Ability::Unavailable(reason),
+    }
+}
+
+fn try_idmap(path: &Path) -> Result<(), String> {
+    let text = |call: &'static str| move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()));
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(text("open"))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
+    let map = Mapping { inside: 0, outside: KERNEL_ID_BASE };
+    let carrier = carrier(map, map).map_err(|error| format!("user namespace: {error}"))?;
+    sys_mount::set_idmap(tree.as_fd(), carrier.as_fd()).map_err(|errno| {
+        let reason = if errno.name() == Some("EINVAL") { "the file system has no ID-mapped mounts" } else { "failed" };
+        format!("mount_setattr: {errno} ({reason})")
+    })
+}
