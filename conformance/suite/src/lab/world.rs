@@ -281,6 +281,8 @@ pub struct World {
     pub ipv6: Presence,
     /// Port of the service on the host's loopback addresses.
     pub host_service: u16,
+    /// The host's own addresses besides loopback, IPv4 and IPv6, as its network would know them.
+    pub host_addresses: [IpAddr; 2],
     /// A process to attack.
     pub decoy: Decoy,
     /// IPC objects.
@@ -360,6 +362,7 @@ impl World {
             udplite: Presence::Planted,
             ipv6: Presence::Planted,
             host_service: HOST_SERVICE_PORT,
+            host_addresses: [super::network::HOST_V4, super::network::HOST_V6],
             decoy: decoy(&base, mint),
             ipc: ipc(mint),
             keyring: Keyring {

@@ -27,7 +27,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 pub use sockets::GROUPS;
-pub(super) use sockets::{Sockets, open_multicast};
+pub(super) use sockets::Sockets;
 
 /// How something reached the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LINGER: Duration = Duration::from_secs(2);
 /// How long [`Server::settle`] waits for the loop before it is held for dead.
 const DEAD: Duration = Duration::from_secs(10);
+
+const EMFILE: i32 = nix::libc::EMFILE;
+const ENFILE: i32 = nix::libc::ENFILE;
 
 /// Token of the wake-up descriptor; sources and connections count up from 0.
 const WAKE: u64 = u64::MAX;
@@ -140,6 +143,8 @@ impl AsFd for Stream {
 #[derive(Debug)]
 struct Connection {
     stream: Stream,
+    /// What the answer begins with.
+    preface: &'static [u8],
     entry: Entry,
     heard: Vec<u8>,
     answered: bool,
@@ -176,6 +181,8 @@ impl Loop {
 
     fn run(&mut self) {
         loop {
+            // Cleared before the question is read: one that comes later wakes the wait below.
+            let _ = rustix::io::read(&self.control.wake, &mut [0_u8; 8]);
             let asked = {
                 let state = self.control.state.lock().unwrap_or_else(PoisonError::into_inner);
                 if state.stop {
@@ -200,7 +207,7 @@ impl Loop {
         }
     }
 
-    /// Waits for events and serves them; says whether a listener or a connection had any.
+    /// Waits for events and serves them; says whether that led anywhere.
     fn turn(&mut self, timeout: Option<Duration>) -> bool {
         // A millisecond more than the deadline, so that the turn after it does not spin.
         let timeout = timeout.map(|t| if t.is_zero() { t } else { t + Duration::from_millis(1) });
@@ -213,11 +220,9 @@ impl Loop {
         for event in events {
             let token = event.data.u64();
             if token == WAKE {
-                let _ = rustix::io::read(&self.control.wake, &mut [0_u8; 8]);
                 continue;
             }
-            busy = true;
-            match usize::try_from(token).ok().filter(|&i| i < self.sources.len()) {
+            busy |= match usize::try_from(token).ok().filter(|&i| i < self.sources.len()) {
                 Some(index) => self.serve_source(index),
                 None => self.serve_connection(token),
             }
@@ -225,53 +230,56 @@ impl Loop {
         busy
     }
 
-    fn serve_source(&mut self, index: usize) {
+    /// Serves what waits at a source; says whether anything did.
+    fn serve_source(&mut self, index: usize) -> bool {
         // A bounded number at a time, so that one busy listener does not starve the others.
-        for _ in 0..64 {
-            let served = match &self.sources[index] {
-                Source::Tcp(listener) => match listener.accept() {
-                    Ok((stream, peer)) => {
-                        let local = stream.local_addr();
-                        self.accept_tcp(stream, local, peer);
-                        true
-                    }
-                    Err(_) => false,
-                },
-                Source::UnixStream(listener, endpoint) => match listener.accept() {
-                    Ok((stream, _)) => {
-                        let endpoint = endpoint.clone();
-                        let _ = stream.set_nonblocking(true);
-                        self.add(Stream::Unix(stream), Proto::UnixStream, endpoint, None);
-                        true
-                    }
-                    Err(_) => false,
-                },
-                Source::Datagram(fd, proto, port) => self.datagram(fd, *proto, *port),
-                Source::UnixDgram(socket, endpoint) => {
-                    let mut buffer = [0; HIT_BYTES];
-                    match socket.recv_from(&mut buffer) {
-                        Ok((length, from)) => {
-                            let heard = &buffer[..length];
-                            self.log.record(hit(Proto::UnixDgram, endpoint.clone(), None, heard));
-                            let _ = socket.send_to_addr(&answer(heard), &from);
-                            true
-                        }
-                        Err(_) => false,
-                    }
+        let served = (0..64).take_while(|_| self.serve_once(index)).count();
+        served > 0
+    }
+
+    fn serve_once(&mut self, index: usize) -> bool {
+        match &self.sources[index] {
+            Source::Datagram(fd, proto, port) => self.datagram(fd, *proto, *port),
+            Source::UnixDgram(socket, endpoint) => self.unix_datagram(socket, endpoint),
+            Source::Tcp(_) | Source::UnixStream(..) => match self.accept(index) {
+                Ok(()) => true,
+                // No descriptor is free: the oldest connection, whose hit is in the log, gives its own.
+                Err(e) if e.raw_os_error().is_some_and(|n| n == EMFILE || n == ENFILE) => {
+                    self.connections.pop_first().is_some()
                 }
-            };
-            if !served {
-                break;
-            }
+                // A peer that was gone before it was accepted; the next may be there.
+                Err(e) => e.kind() == io::ErrorKind::ConnectionAborted,
+            },
         }
     }
 
-    fn accept_tcp(&mut self, stream: TcpStream, local: io::Result<SocketAddr>, peer: SocketAddr) {
-        let _ = stream.set_nonblocking(true);
-        // A peer that has reset already still has an address here: getsockname works on a closed socket (seen on 6.18).
-        let Ok(local) = local else { return };
-        let endpoint = Endpoint::Inet(normal_address(local));
-        self.add(Stream::Tcp(stream), Proto::Tcp, endpoint, Some(normal_address(peer)));
+    fn accept(&mut self, index: usize) -> io::Result<()> {
+        match &self.sources[index] {
+            Source::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                // The address stays with the socket even when the peer has reset the connection (seen on 6.18).
+                let local = Endpoint::Inet(normal_address(stream.local_addr()?));
+                self.add(Stream::Tcp(stream), Proto::Tcp, local, Some(normal_address(peer)));
+            }
+            Source::UnixStream(listener, endpoint) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                self.add(Stream::Unix(stream), Proto::UnixStream, endpoint.clone(), None);
+            }
+            Source::Datagram(..) | Source::UnixDgram(..) => {}
+        }
+        Ok(())
+    }
+
+    fn unix_datagram(&self, socket: &UnixDatagram, endpoint: &Endpoint) -> bool {
+        let mut buffer = [0; HIT_BYTES];
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { return false };
+        let heard = &buffer[..length];
+        self.log.record(hit(Proto::UnixDgram, endpoint.clone(), None, heard));
+        // A peer without a name cannot be answered.
+        let _ = socket.send_to_addr(&answer(heard), &from);
+        true
     }
 
     fn datagram(&self, fd: &OwnedFd, proto: Proto, port: u16) -> bool {
@@ -290,19 +298,16 @@ impl Loop {
     }
 
     fn add(&mut self, stream: Stream, proto: Proto, local: Endpoint, peer: Option<SocketAddr>) {
+        let preface = preface(&local);
         let entry = self.log.record(hit(proto, local, peer, &[]));
         while self.connections.len() >= MOST_OPEN {
             self.connections.pop_first();
         }
         let token = self.next;
         self.next += 1;
-        let mut connection = Connection {
-            stream,
-            entry,
-            heard: Vec::new(),
-            answered: false,
-            deadline: Instant::now() + SILENCE,
-        };
+        let deadline = Instant::now() + SILENCE;
+        let mut connection =
+            Connection { stream, preface, entry, heard: Vec::new(), answered: false, deadline };
         // What came with the connection is read at once: when the table is full it may not get a second chance.
         if advance(&mut connection, &self.log)
             && epoll::add(&self.epoll, &connection.stream, EventData::new_u64(token), EventFlags::IN).is_ok()
@@ -311,11 +316,12 @@ impl Loop {
         }
     }
 
-    fn serve_connection(&mut self, token: u64) {
-        let Some(connection) = self.connections.get_mut(&token) else { return };
+    fn serve_connection(&mut self, token: u64) -> bool {
+        let Some(connection) = self.connections.get_mut(&token) else { return false };
         if !advance(connection, &self.log) {
             self.connections.remove(&token);
         }
+        true
     }
 
     /// Answers those that have been silent long enough, and lets go of those that had their time.
@@ -362,7 +368,7 @@ fn advance(connection: &mut Connection, log: &Log) -> bool {
 fn finish(connection: &mut Connection) -> bool {
     connection.answered = true;
     connection.deadline = Instant::now() + LINGER;
-    let bytes = answer(&connection.heard);
+    let bytes = [connection.preface, &answer(&connection.heard)].concat();
     // The send buffer of a fresh connection holds more than an answer, so a short write cannot happen to a live peer.
     connection.stream.write(&bytes).is_ok() && connection.stream.shutdown_write().is_ok()
 }
@@ -370,6 +376,22 @@ fn finish(connection: &mut Connection) -> bool {
 fn hit(proto: Proto, local: Endpoint, peer: Option<SocketAddr>, bytes: &[u8]) -> Hit {
     let bytes = bytes[..bytes.len().min(HIT_BYTES)].to_vec();
     Hit { at: SystemTime::now(), proto, local, peer, bytes }
+}
+
+/// What a listener says before `CANARY`. The C library asks nscd for every user and host name in the lab, and takes an
+/// answer that it does not understand for "there is none": so the canary begins with the words of a server that does
+/// not serve this (version 2, `found` -1, glibc `nscd/nscd-client.h`).
+fn preface(local: &Endpoint) -> &'static [u8] {
+    const NOT_SERVED: &[u8; 40] = &{
+        let mut header = [0; 40];
+        header[0] = 2;
+        (header[4], header[5], header[6], header[7]) = (0xff, 0xff, 0xff, 0xff);
+        header
+    };
+    match local {
+        Endpoint::Path(path) if path.ends_with("nscd/socket") => NOT_SERVED,
+        _ => &[],
+    }
 }
 
 /// `CANARY`, then what was heard; as an HTTP answer when an HTTP request was heard.

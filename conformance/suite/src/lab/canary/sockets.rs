@@ -1,10 +1,12 @@
 //! Opens the canary's sockets while the lab is built (ports below 1024 need the lab's capabilities), and knows how to
 //! learn the dialled address of a datagram.
 
+use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener};
 
 use nix::libc;
@@ -105,10 +107,13 @@ impl Sockets {
             let fd = socket(address, SocketType::DGRAM, protocol)?;
             rustix::net::bind(&fd, &address)?;
             if address.is_ipv6() {
+                // To answer from an address that is local by its route but on no link.
+                rustix::net::sockopt::set_ipv6_freebind(&fd, true)?;
                 setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
             } else {
                 setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
             }
+            join_groups(&fd, address.is_ipv6())?;
             Ok(fd)
         };
         let fd = open().map_err(|e| (format!("bind {proto:?} {address}"), e))?;
@@ -123,12 +128,21 @@ impl Sockets {
             Endpoint::Abstract(name) => UnixAddr::from_abstract_name(name)?,
             Endpoint::Inet(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
+        self.bind_unix(endpoint, proto, &address)?;
+        if let Endpoint::Path(path) = endpoint {
+            // Open to every uid: only the sandbox is to keep a workload away.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        }
+        Ok(())
+    }
+
+    fn bind_unix(&mut self, endpoint: &Endpoint, proto: Proto, address: &UnixAddr) -> io::Result<()> {
         if proto == Proto::UnixDgram {
-            let socket = UnixDatagram::bind_addr(&address)?;
+            let socket = UnixDatagram::bind_addr(address)?;
             socket.set_nonblocking(true)?;
             self.sources.push(Source::UnixDgram(socket, endpoint.clone()));
         } else {
-            let socket = UnixListener::bind_addr(&address)?;
+            let socket = UnixListener::bind_addr(address)?;
             socket.set_nonblocking(true)?;
             self.sources.push(Source::UnixStream(socket, endpoint.clone()));
         }
@@ -136,23 +150,20 @@ impl Sockets {
     }
 }
 
-/// Joins the multicast groups on `lo`, so that datagrams to them reach the wildcard listeners (IP_MULTICAST_ALL is on
-/// by default, ip(7)). Membership lasts as long as the returned sockets.
-pub(crate) fn open_multicast(_world: &World) -> io::Result<Vec<OwnedFd>> {
-    let v4 = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let v6 = rustix::net::socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+/// Joins the multicast groups on `lo`, on the listening socket itself: IP_MULTICAST_ALL (ip(7)), by which another
+/// socket's membership would do, is off for an IPv6 socket that hears IPv4 (seen on 6.18).
+fn join_groups(fd: &OwnedFd, v6: bool) -> io::Result<()> {
+    const LO: u32 = 1;
     for group in GROUPS {
-        match (group, &v6) {
-            (IpAddr::V4(group), _) => {
-                rustix::net::sockopt::set_ip_add_membership(&v4, group, &Ipv4Addr::LOCALHOST)?
+        match group {
+            IpAddr::V4(group) => {
+                rustix::net::sockopt::set_ip_add_membership(fd, group, &Ipv4Addr::LOCALHOST)?
             }
-            (IpAddr::V6(group), Ok(v6)) => rustix::net::sockopt::set_ipv6_add_membership(v6, group, 1)?,
-            (IpAddr::V6(_), Err(_)) => {}
+            IpAddr::V6(group) if v6 => rustix::net::sockopt::set_ipv6_add_membership(fd, group, LO)?,
+            IpAddr::V6(_) => {}
         }
     }
-    let mut held = vec![v4];
-    held.extend(v6.ok());
-    Ok(held)
+    Ok(())
 }
 
 fn socket(address: SocketAddr, kind: SocketType, protocol: Option<Protocol>) -> io::Result<OwnedFd> {
