@@ -5,9 +5,11 @@
 //! - [`catalogue`]: what is probed, as data;
 //! - [`adapters`]: how each runtime is asked to run a workload;
 //! - [`lab`]: the world that probes may see: private namespaces, listeners, things to steal;
+//! - [`run`]: cases in a lab, side by side;
 //! - [`observation`]: what a run showed;
 //! - [`judge`]: evidence in, [`verdict`] out;
-//! - [`report`]: what a person or a program reads.
+//! - [`report`]: what a person or a program reads;
+//! - [`verify`]: from options to an exit code; [`mutants`]: the same against sandboxes with a hole.
 //!
 //! The suite meets every runtime, Palisade's own too, only as an executable. `SPEC.md` beside this crate is the contract.
 
@@ -17,6 +19,9 @@ pub mod glob;
 pub mod judge;
 pub mod known;
 pub mod lab;
+pub mod mutants;
 pub mod observation;
 pub mod report;
+pub mod run;
 pub mod verdict;
+pub mod verify;

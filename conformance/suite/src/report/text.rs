@@ -162,7 +162,7 @@ fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 }
 
 /// Text for one line of a terminal: printable characters as they are, everything else escaped.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,0 +1,215 @@
+//! Mutants of a plan: the plan with one protective thing left out or weakened. Pure, over JSON.
+//!
+//! The suite knows a plan only as data that the runtime printed, never as the runtime's types. A step of a kind that
+//! this file does not know is dropped too: a new protection has mutants from the day it exists.
+
+use serde_json::Value;
+
+/// One mutant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mutant {
+    /// What was done to the plan: `drop mask_path /proc/kcore`, `weaken seccomp ioctl: allow`.
+    pub name: String,
+    /// The mutated plan.
+    pub plan: Value,
+    /// The groups of the catalogue whose probes are most likely to notice; they are tried first.
+    pub groups: &'static [&'static str],
+    /// The system call that the mutant lets through, where it is about one.
+    pub call: Option<String>,
+}
+
+/// Steps that build what the workload needs and that protect nothing.
+const BUILDING: &[&str] = &["make_directory", "make_file", "make_link"];
+
+/// The groups that look at what a kind of step does.
+fn groups(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "new_namespaces" => &["ns", "proc", "ipc", "net", "ps"],
+        "map_ids" | "set_ids" | "clear_groups" => &["cap", "ns", "fs"],
+        "close_descriptors" => &["fd"],
+        "wipe_arguments" => &["env", "proc"],
+        "set_hostname" => &["ns"],
+        "loopback_up" => &["net", "work"],
+        "private_mounts" | "new_root" | "pivot_root" | "seal_mount" => &["mnt", "fs"],
+        "mount_tmpfs" | "mount_bind" => &["fs", "mnt", "work"],
+        "mount_proc" | "protect_path" | "mask_path" => &["proc", "fs", "mnt"],
+        "mount_devpts" => &["tty", "dev", "work"],
+        "forbid_user_namespaces" => &["ns"],
+        "new_session" => &["tty", "ps"],
+        "limit" => &["ps", "res"],
+        "not_dumpable" => &["ps", "xmem", "proc"],
+        "drop_bounding_set" | "no_new_privileges" | "drop_capabilities" => &["cap"],
+        "restrict_landlock" => &["dev", "tty", "fs"],
+        "install_seccomp" => {
+            &["sys", "mnt", "uring", "key", "kern", "ns", "xmem", "tty", "net", "time", "ps"]
+        }
+        _ => &[],
+    }
+}
+
+/// All mutants of a plan, in the order of its steps.
+///
+/// # Errors
+/// When `plan` has not the shape of a plan: `steps`, each with `step`, an object of one key.
+pub fn all(plan: &Value) -> Result<Vec<Mutant>, String> {
+    let steps = plan.get("steps").and_then(Value::as_array).ok_or("the plan has no list of steps")?;
+    let mut mutants = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let body = step.get("step").and_then(Value::as_object).filter(|body| body.len() == 1);
+        let Some((kind, operands)) = body.and_then(|body| body.iter().next()) else {
+            return Err(format!("step {index} is not an object of one key: {step}"));
+        };
+        let at = Site { plan, index, kind, operands };
+        if !BUILDING.contains(&kind.as_str()) {
+            mutants.push(at.dropped());
+        }
+        at.weakened(&mut mutants);
+    }
+    Ok(mutants)
+}
+
+/// One step of the plan.
+struct Site<'a> {
+    plan: &'a Value,
+    index: usize,
+    kind: &'a str,
+    operands: &'a Value,
+}
+
+impl Site<'_> {
+    fn dropped(&self) -> Mutant {
+        let mut plan = self.plan.clone();
+        if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
+            steps.remove(self.index);
+        }
+        self.mutant(format!("drop {}", self.label()), plan, None)
+    }
+
+    /// The kind of the step and the operand that tells it from others of its kind.
+    fn label(&self) -> String {
+        let operand = ["path", "resource", "name"].iter().find_map(|key| self.operands.get(*key)?.as_str());
+        operand.map_or_else(|| self.kind.to_owned(), |operand| format!("{} {operand}", self.kind))
+    }
+
+    fn mutant(&self, name: String, plan: Value, call: Option<String>) -> Mutant {
+        Mutant { name, plan, groups: groups(self.kind), call }
+    }
+
+    /// The plan with `value` at `pointer` below this step's operands.
+    fn with(&self, what: &str, pointer: &str, value: Value, call: Option<String>) -> Mutant {
+        let mut plan = self.plan.clone();
+        let pointer = format!("/steps/{}/step/{}{pointer}", self.index, self.kind);
+        if let Some(place) = plan.pointer_mut(&pointer) {
+            *place = value;
+        }
+        self.mutant(format!("weaken {}: {what}", self.label()), plan, call)
+    }
+
+    fn weakened(&self, mutants: &mut Vec<Mutant>) {
+        if let Some(attributes) = self.operands.get("attributes").and_then(Value::as_object) {
+            for (flag, _) in attributes.iter().filter(|(_, set)| **set == Value::Bool(true)) {
+                let pointer = format!("/attributes/{flag}");
+                mutants.push(self.with(&format!("not {flag}"), &pointer, Value::Bool(false), None));
+            }
+        }
+        if self.operands.get("recursive") == Some(&Value::Bool(true)) {
+            mutants.push(self.with("not recursive", "/recursive", Value::Bool(false), None));
+        }
+        match self.kind {
+            "new_namespaces" => self.fewer_namespaces(mutants),
+            "map_ids" => {
+                for id in ["uid", "gid"] {
+                    let pointer = format!("/{id}/outside");
+                    mutants.push(self.with(&format!("{id} 0 outside"), &pointer, 0.into(), None));
+                }
+            }
+            "drop_bounding_set" | "drop_capabilities" => {
+                let kept = Value::from(vec!["CAP_SYS_ADMIN"]);
+                mutants.push(self.with("keep CAP_SYS_ADMIN", "/keep", kept, None));
+            }
+            "mount_tmpfs" => mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), None)),
+            "install_seccomp" => self.weaker_filter(mutants),
+            _ => {}
+        }
+    }
+
+    fn fewer_namespaces(&self, mutants: &mut Vec<Mutant>) {
+        let Some(all) = self.operands.get("namespaces").and_then(Value::as_array) else { return };
+        for (index, name) in all.iter().enumerate() {
+            let mut fewer = all.clone();
+            fewer.remove(index);
+            let what = format!("without {}", name.as_str().unwrap_or("one"));
+            mutants.push(self.with(&what, "/namespaces", fewer.into(), None));
+        }
+    }
+
+    fn weaker_filter(&self, mutants: &mut Vec<Mutant>) {
+        let allow = || Value::from("allow");
+        for guard in ["foreign_arch", "x32", "unknown"] {
+            mutants.push(self.with(&format!("{guard} allow"), &format!("/profile/{guard}"), allow(), None));
+        }
+        let Some(rules) = self.operands.pointer("/profile/rules").and_then(Value::as_object) else { return };
+        for (call, rule) in rules {
+            if *rule == allow() {
+                continue;
+            }
+            let pointer = format!("/profile/rules/{call}");
+            mutants.push(self.with(&format!("{call} allow"), &pointer, allow(), Some(call.clone())));
+            let cases = rule.get("cases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let refuses = |case: &&Value| case.get("then") != Some(&allow());
+            // A case that refuses means something only where the rest allows.
+            if rule.get("otherwise") == Some(&allow()) && cases.len() > 1 {
+                for (number, case) in cases.iter().enumerate().filter(|(_, case)| refuses(case)) {
+                    let about = case.get("about").and_then(Value::as_str).unwrap_or_default();
+                    let pointer = format!("{pointer}/cases/{number}/then");
+                    let what = format!("{call} allow: {about}");
+                    mutants.push(self.with(&what, &pointer, allow(), Some(call.clone())));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn plan() -> Value {
+        json!({"version": 1, "steps": [
+            {"serves": "process", "step": {"new_namespaces": {"namespaces": ["user", "pid"]}}},
+            {"serves": "filesystem", "step": {"make_directory": {"path": "/opt", "mode": 493}}},
+            {"serves": "filesystem", "step": {"mount_bind": {"source": "/usr", "path": "/usr", "recursive": true,
+                "attributes": {"read_only": true, "nosuid": true, "nodev": false, "noexec": false}}}},
+            {"serves": "filesystem", "step": {"mask_path": {"path": "/proc/kcore"}}},
+            {"serves": "process", "step": {"drop_capabilities": {"keep": []}}},
+            {"serves": "process", "step": {"install_seccomp": {"profile": {
+                "arch": "x86_64", "foreign_arch": "EPERM", "x32": "EPERM", "unknown": "ENOSYS",
+                "rules": {"read": "allow", "mount": "EPERM", "ioctl": {"otherwise": "allow", "cases": [
+                    {"about": "TIOCSTI", "if": [], "then": "EPERM"}, {"about": "SIOCGSKNS", "if": [], "then": "EPERM"}]}}}}}},
+            {"serves": "process", "step": {"something_new": {}}},
+        ]})
+    }
+
+    #[test]
+    fn every_protection_is_left_out_or_weakened_once() {
+        let names: Vec<String> = all(&plan()).unwrap().into_iter().map(|mutant| mutant.name).collect();
+        insta::assert_snapshot!(names.join("\n"));
+    }
+
+    #[test]
+    fn every_mutant_differs_from_the_plan_and_from_the_others() {
+        let mutants = all(&plan()).unwrap();
+        for (index, mutant) in mutants.iter().enumerate() {
+            assert_ne!(mutant.plan, plan(), "{}", mutant.name);
+            assert!(mutants[..index].iter().all(|other| other.plan != mutant.plan), "{}", mutant.name);
+            assert!(mutants[..index].iter().all(|other| other.name != mutant.name), "{}", mutant.name);
+        }
+    }
+
+    #[test]
+    fn what_is_no_plan_is_refused() {
+        assert!(all(&json!({})).is_err());
+        assert!(all(&json!({"steps": [{"step": {"a": {}, "b": {}}}]})).is_err());
+    }
+}

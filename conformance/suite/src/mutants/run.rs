@@ -1,0 +1,278 @@
+//! Runs the catalogue against each mutant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anstream::AutoStream;
+use palisade_probe::script::Arg;
+use palisade_probe::{attempt, control};
+use serde_json::Value;
+
+use super::Extent;
+use super::derive::{self, Mutant};
+use super::matrix::{Fate, Matrix, Row, SCHEMA};
+use crate::adapters::Palisade;
+use crate::catalogue::{Outside, Probe, Severity, Workload};
+use crate::judge::{Evidence, judge};
+use crate::observation::{Observation, Unseen};
+use crate::run::Runner;
+use crate::run::place::Place;
+use crate::verdict::{Kind, Verdict};
+use crate::verify::{ExitCode, Format, Options, lacking, unavailable};
+
+/// What all mutants are compared with.
+struct Bench<'a> {
+    runner: &'a Runner<'a>,
+    palisade: &'a Path,
+    /// The probes that are held without a mutation.
+    probes: Vec<Probe>,
+    /// What each shows without a sandbox.
+    outside: BTreeMap<String, Observation>,
+    /// Probes that this machine cannot judge, with reasons.
+    unsupported: BTreeMap<String, (Probe, String)>,
+    extent: Extent,
+}
+
+/// Runs all mutants of the policy's plan and prints the matrix.
+///
+/// # Errors
+/// When the plan cannot be had, or a file of the lab cannot be written.
+pub fn run(
+    options: &Options,
+    runner: &Runner<'_>,
+    palisade: &Path,
+    probes: Vec<Probe>,
+    extent: Extent,
+) -> io::Result<ExitCode> {
+    let start = Instant::now();
+    let plan = plan(runner, palisade)?;
+    let mutants = derive::all(&plan).map_err(io::Error::other)?;
+    let dir = runner.lab.world().base.join("tools/plans");
+    fs::create_dir_all(&dir)?;
+    let bench = match Bench::set_up(runner, palisade, probes, extent, &dir, &plan)? {
+        Ok(bench) => bench,
+        Err(failing) => {
+            eprintln!("error: the plan itself is not clean, so no mutant can be told from it");
+            failing.iter().for_each(|(id, verdict)| eprintln!("  {id}: {verdict}"));
+            let failed = failing.iter().any(|(_, verdict)| verdict.kind().fails());
+            return Ok(if failed { ExitCode::Failed } else { ExitCode::Inconclusive });
+        }
+    };
+    let numbered: Vec<(usize, &Mutant)> = mutants.iter().enumerate().collect();
+    let fates = runner.each(
+        &numbered,
+        |_| false,
+        |place, (number, mutant)| bench.fate(place, &dir.join(format!("{number}.json")), mutant),
+    )?;
+    let fates = fates.into_iter().collect::<io::Result<Vec<Fate>>>()?;
+    let rows: Vec<Row> =
+        mutants.iter().zip(fates).map(|(mutant, fate)| Row { mutant: mutant.name.clone(), fate }).collect();
+    let idle = (extent == Extent::Full).then(|| idle(&bench.probes, &rows));
+    let matrix = Matrix {
+        schema: SCHEMA,
+        policy: options.policy.name.clone(),
+        host: crate::verify::host(runner.lab),
+        probes: bench.probes.len(),
+        rows,
+        idle,
+        took: start.elapsed(),
+    };
+    print(options, &matrix)?;
+    let survived = matrix.survivors().next().is_some();
+    Ok(if survived { ExitCode::Failed } else { ExitCode::Held })
+}
+
+/// The plan, as the runtime makes it for the place where the cases run.
+fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
+    let made = runner.each(
+        &[()],
+        |()| false,
+        |place, ()| {
+            let _stand = place.stand(&[])?;
+            let mut command = Command::new(palisade);
+            command.args(["plan", "--format", "json", "--policy", runner.policy.argument]);
+            command.current_dir(&runner.lab.world().work.dir).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            runner.lab.spawn(&mut command)?.wait_with_output()
+        },
+    )?;
+    let output = made.into_iter().next().unwrap_or_else(|| Err(io::Error::other("no plan was made")))?;
+    if !output.status.success() {
+        let said = crate::report::escape(output.stderr.trim_ascii());
+        return Err(io::Error::other(format!("palisade plan: {}: {said}", output.status)));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+type Failing = Vec<(String, Verdict)>;
+
+impl<'a> Bench<'a> {
+    /// Runs everything outside and under the plan as it is. Probes that fail there spoil the comparison.
+    fn set_up(
+        runner: &'a Runner<'a>,
+        palisade: &'a Path,
+        probes: Vec<Probe>,
+        extent: Extent,
+        dir: &Path,
+        plan: &Value,
+    ) -> io::Result<Result<Self, Failing>> {
+        let path = dir.join("plan.json");
+        fs::write(&path, serde_json::to_vec(plan)?)?;
+        let adapter = Palisade::with_plan(palisade, &path);
+        let lacking = lacking(runner, &probes)?;
+        let judged = runner.each(
+            &probes,
+            |probe| probe.serial,
+            |place, probe| {
+                if let Some(why) = unavailable(probe, &lacking) {
+                    return (None, Verdict::Unsupported(why));
+                }
+                let outside = match probe.outside {
+                    Outside::NotRun(_) => None,
+                    _ => Some(runner.outside(place, probe)),
+                };
+                let verdict = attempt_under(runner, place, &adapter, probe, outside.as_ref());
+                (outside, verdict)
+            },
+        )?;
+        let mut bench = Self {
+            runner,
+            palisade,
+            probes: Vec::new(),
+            outside: BTreeMap::new(),
+            unsupported: BTreeMap::new(),
+            extent,
+        };
+        let mut failing = Vec::new();
+        for (probe, (outside, verdict)) in probes.into_iter().zip(judged) {
+            match verdict {
+                Verdict::Held => {
+                    bench.outside.extend(outside.map(|outside| (probe.id.clone(), outside)));
+                    bench.probes.push(probe);
+                }
+                Verdict::Unsupported(why) => {
+                    bench.unsupported.insert(probe.id.clone(), (probe, why));
+                }
+                other => failing.push((probe.id, other)),
+            }
+        }
+        Ok(if failing.is_empty() { Ok(bench) } else { Err(failing) })
+    }
+
+    fn fate(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Fate> {
+        fs::write(path, serde_json::to_vec(&mutant.plan)?)?;
+        let adapter = Palisade::with_plan(self.palisade, path);
+        let starts = Probe::allows("mutant/starts", Severity::Low)
+            .script([control!("sys", nix::libc::SYS_getpid), attempt!("sys", nix::libc::SYS_getpid)])
+            .outside(Outside::NotRun("only whether it starts"));
+        let trial = match self.runner.inside(place, &adapter, &starts) {
+            Ok(outcome) => outcome.observation,
+            Err(why) => return Ok(Fate::FailsClosed(why.to_string())),
+        };
+        match trial.attempt {
+            Err(Unseen::NotStarted(why)) => return Ok(Fate::FailsClosed(why)),
+            Err(Unseen::NotAttempted(why)) => {
+                return Ok(Fate::FailsClosed(format!("the workload does not run: {why}")));
+            }
+            _ => {}
+        }
+        let mut killers = Vec::new();
+        for probe in self.in_order(mutant) {
+            let outside = self.outside.get(&probe.id);
+            let verdict = attempt_under(self.runner, place, &adapter, probe, outside);
+            if matches!(verdict.kind(), Kind::Breached | Kind::OverBlocked) {
+                killers.push(probe.id.clone());
+                if self.extent == Extent::Quick {
+                    break;
+                }
+            }
+        }
+        if !killers.is_empty() {
+            killers.sort();
+            return Ok(Fate::Killed(killers));
+        }
+        Ok(self.inexpressible(mutant).map_or(Fate::Survived, Fate::Inexpressible))
+    }
+
+    /// The probes, those of the mutant's own groups first, and of these the ones about its system call first.
+    fn in_order(&self, mutant: &Mutant) -> Vec<&Probe> {
+        let number = mutant.call.as_deref().and_then(palisade_policy::syscalls::number);
+        let mut probes: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.serial).collect();
+        probes.sort_by_key(|probe| {
+            let about = number.is_some_and(|number| calls(probe).contains(&u64::from(number)));
+            let group = mutant.groups.iter().position(|group| *group == probe.group());
+            (!about, group.unwrap_or(usize::MAX))
+        });
+        probes
+    }
+
+    /// Why no probe can notice the mutant on this machine: every probe about its call is unsupported here.
+    fn inexpressible(&self, mutant: &Mutant) -> Option<String> {
+        let number = u64::from(palisade_policy::syscalls::number(mutant.call.as_deref()?)?);
+        if self.probes.iter().any(|probe| calls(probe).contains(&number)) {
+            return None;
+        }
+        let about = self.unsupported.values().find(|(probe, _)| calls(probe).contains(&number));
+        about.map(|(probe, why)| format!("{}: {why}", probe.id))
+    }
+}
+
+/// The verdict of one run of a probe under a plan.
+fn attempt_under(
+    runner: &Runner<'_>,
+    place: &mut Place<'_>,
+    adapter: &Palisade,
+    probe: &Probe,
+    outside: Option<&Observation>,
+) -> Verdict {
+    match runner.inside(place, adapter, probe) {
+        Err(why) => Verdict::Unsupported(why.to_string()),
+        Ok(outcome) => {
+            let canary = outcome.canary.as_ref();
+            judge(probe, Evidence { inside: &outcome.observation, outside, canary })
+        }
+    }
+}
+
+/// The numbers of the native system calls that a probe makes by number.
+fn calls(probe: &Probe) -> BTreeSet<u64> {
+    let Workload::Script(script) = &probe.workload else { return BTreeSet::new() };
+    let direct = script.statements().iter().filter(|statement| statement.operation() == "sys");
+    direct
+        .filter_map(|statement| match statement.args().first()? {
+            Arg::Int(number) => u64::try_from(*number).ok(),
+            Arg::Uint(number) => Some(*number),
+            _ => None,
+        })
+        .collect()
+}
+
+fn idle(probes: &[Probe], rows: &[Row]) -> Vec<String> {
+    let killers: BTreeSet<&String> = rows
+        .iter()
+        .filter_map(|row| match &row.fate {
+            Fate::Killed(killers) => Some(killers),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    probes.iter().map(|probe| &probe.id).filter(|id| !killers.contains(id)).cloned().collect()
+}
+
+fn print(options: &Options, matrix: &Matrix) -> io::Result<()> {
+    match options.format {
+        Format::Text => {
+            let mut out = AutoStream::new(io::stdout(), options.color).lock();
+            matrix.write_text(&mut out)
+        }
+        Format::Json => {
+            let mut out = io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, matrix)?;
+            writeln!(out)
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! One case: a probe under an adapter, from the fresh workspace to the observation.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use palisade_probe::control;
+use palisade_probe::script::{Phase, Script};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use super::far_side::Watch;
+use super::place::Place;
+use super::process::{self, End, Raw, Trigger};
+use super::read;
+use super::stage;
+use crate::adapters::{self, Adapter, PolicySource};
+use crate::catalogue::{Action, Probe, Workload};
+use crate::lab::Lab;
+use crate::observation::{CanaryReport, Observation, Seen, Unseen};
+use crate::report::escape;
+
+/// How long a case may take. Generous: a slow machine must not turn a held probe into an inconclusive one.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long processes of a killed runtime may take to go.
+const TO_GO: Duration = Duration::from_secs(3);
+
+/// What a case showed, on both sides.
+pub struct Outcome {
+    /// What was seen by the suite.
+    pub observation: Observation,
+    /// What the canary says.
+    pub canary: Option<CanaryReport>,
+}
+
+/// Runs `probe` under `adapter` in a fresh workspace of `place`.
+///
+/// `nonce` must be unique. What the runtime cannot express comes back as `Err`.
+pub fn run(
+    lab: &Lab,
+    place: &mut Place<'_>,
+    adapter: &dyn Adapter,
+    policy: PolicySource<'_>,
+    probe: &Probe,
+    nonce: &str,
+) -> Result<Outcome, adapters::Inexpressible> {
+    let script = full_script(probe);
+    let argv = match (&probe.workload, &script) {
+        (Workload::Command(argv), _) => Ok(argv.clone()),
+        (Workload::Script(_), Some(script)) => script.argv(nonce).map(|words| {
+            std::iter::once(lab.world().work.probe.display().to_string()).chain(words).collect()
+        }),
+        (Workload::Script(_), None) => Ok(Vec::new()),
+    };
+    let harness = |why: String| Outcome {
+        observation: Observation::nothing(Unseen::Harness(escape(why.as_bytes()))),
+        canary: None,
+    };
+    let argv: Vec<String> = match argv {
+        Ok(argv) => argv,
+        Err(error) => return Ok(harness(error.to_string())),
+    };
+    let case = adapters::Case { argv: &argv, cwd: &lab.world().work.dir };
+    let invocation = adapter.translate(policy, case)?;
+    let stand = match place.stand(&probe.planted) {
+        Ok(stand) => stand,
+        Err(error) => return Ok(harness(format!("make a workspace: {error}"))),
+    };
+    let watch = Watch::begin(lab, probe);
+    let raw = execute(lab, &invocation, probe, nonce);
+    let observation = match &script {
+        Some(script) => read::script(adapter, script, nonce, &raw),
+        None => read::command(adapter, &raw),
+    };
+    let observation = after_interference(probe, nonce, &raw, observation);
+    let canary = watch.map(|watch| watch.end(nonce));
+    drop(stand);
+    Ok(Outcome { observation, canary })
+}
+
+/// The probe's script, with a control at its end when it has none: at the end, so that no statement changes its number.
+fn full_script(probe: &Probe) -> Option<Script> {
+    let Workload::Script(script) = &probe.workload else { return None };
+    let mut script = script.clone();
+    if script.statements().iter().all(|statement| statement.phase() != Phase::Control) {
+        script.push(control!("sys", libc::SYS_getpid));
+    }
+    Some(script)
+}
+
+fn execute(lab: &Lab, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
+    let mut argv = invocation.argv.clone();
+    let terminal = match probe.terminal.then(terminal).transpose() {
+        Ok(terminal) => terminal,
+        Err(error) => return Raw::failed(format!("open a terminal: {error}")),
+    };
+    if terminal.is_some() {
+        argv.splice(0..0, stage::on_terminal());
+    }
+    let Some((program, arguments)) = argv.split_first() else {
+        return Raw::failed("nothing to execute".to_owned());
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&invocation.cwd);
+    command.env_clear().envs(environment(lab)).envs(invocation.env.iter().cloned());
+    let master = match terminal {
+        Some((master, slave)) => match attach(&mut command, slave) {
+            Ok(()) => Some(master),
+            Err(error) => return Raw::failed(format!("attach a terminal: {error}")),
+        },
+        None => {
+            use std::os::unix::process::CommandExt as _;
+            // A session is made by the stage that takes a terminal; otherwise a group is enough to kill everything.
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+            None
+        }
+    };
+    let trigger = probe.interference.as_ref().map(|interference| Trigger {
+        seen: format!("PALISADE {nonce} ATTEMPT {} ", interference.after).into_bytes(),
+        signal: match interference.action {
+            Action::KillRuntime => Signal::SIGKILL,
+            Action::Signal(signal) => signal,
+        },
+    });
+    process::run(lab, &mut command, master, trigger.as_ref(), LIMIT)
+}
+
+/// What a careless caller's environment holds.
+fn environment(lab: &Lab) -> BTreeMap<OsString, OsString> {
+    let world = lab.world();
+    let mut all: BTreeMap<OsString, OsString> =
+        world.env_secrets.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    all.insert("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    all.insert("HOME".into(), world.home.clone().into());
+    all.insert("LANG".into(), "C.UTF-8".into());
+    all.insert("TERM".into(), "xterm".into());
+    all
+}
+
+/// A new pseudo-terminal of the lab: what the suite holds, and what the case is started on.
+fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(&master, flags)?;
+    Ok((master, slave))
+}
+
+fn attach(command: &mut Command, slave: OwnedFd) -> io::Result<()> {
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+    Ok(())
+}
+
+/// Replaces the observation where the probe interferes: what counts then is how it ended.
+fn after_interference(probe: &Probe, nonce: &str, raw: &Raw, observation: Observation) -> Observation {
+    let Some(interference) = &probe.interference else { return observation };
+    let announced = format!("PALISADE {nonce} ATTEMPT {} ", interference.after);
+    if !raw.stdout.windows(announced.len()).any(|window| window == announced.as_bytes()) {
+        return observation;
+    }
+    let attempt = match interference.action {
+        Action::KillRuntime => Ok(Seen::Survivors(survivors(nonce))),
+        Action::Signal(_) => match &raw.end {
+            End::Exited(code) => Ok(Seen::Exited { code: *code, stdout: Vec::new() }),
+            End::Signalled(signal) => Ok(Seen::Signalled(*signal)),
+            End::TimedOut => Err(Unseen::TimedOut),
+            End::Failed(why) => Err(Unseen::Harness(why.clone())),
+        },
+    };
+    // The run was cut short on purpose: that the announced statement was reached is the control.
+    Observation { attempt, control: Ok(()), ..observation }
+}
+
+/// How many processes that carry the nonce in their arguments are left after the time they have to go. They are then killed.
+fn survivors(nonce: &str) -> u32 {
+    let deadline = Instant::now() + TO_GO;
+    loop {
+        let left = carrying(nonce);
+        if left.is_empty() || Instant::now() >= deadline {
+            for &pid in &left {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            return u32::try_from(left.len()).unwrap_or(u32::MAX);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn carrying(nonce: &str) -> Vec<i32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let carries = |pid: &i32| {
+        // A zombie's arguments are empty.
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|words| words.windows(nonce.len()).any(|window| window == nonce.as_bytes()))
+    };
+    pids.filter(carries).collect()
+}

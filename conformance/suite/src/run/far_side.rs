@@ -1,0 +1,102 @@
+//! The far side of a case: what its canary noticed, and whether it lives.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::catalogue::{Canary, Probe};
+use crate::lab::{Hit, Lab};
+use crate::observation::CanaryReport;
+use crate::report::escape;
+
+/// The state of a canary before the case, to compare with.
+pub(super) struct Watch<'a> {
+    lab: &'a Lab,
+    canary: &'a Canary,
+    before: Option<Vec<u8>>,
+}
+
+impl<'a> Watch<'a> {
+    /// Notes what the probe's canary is like before the case; nothing when the probe has none.
+    pub(super) fn begin(lab: &'a Lab, probe: &'a Probe) -> Option<Self> {
+        let canary = probe.canary.as_ref()?;
+        let before = match canary {
+            Canary::File(path) => fs::read(in_workspace(lab, path)).ok(),
+            _ => None,
+        };
+        Some(Self { lab, canary, before })
+    }
+
+    /// What it noticed of the case with this nonce, and whether it is alive.
+    pub(super) fn end(self, nonce: &str) -> CanaryReport {
+        let (heard, alive) = match self.canary {
+            Canary::Listener(endpoint, proto) => {
+                let hits = self.lab.canary().hits(nonce);
+                let alive = self.lab.canary().alive_at(endpoint, *proto);
+                let full = self.lab.canary().dropped() > 0;
+                let alive = match (alive, full) {
+                    (true, false) => Ok(()),
+                    (_, true) => Err("its log is full".to_owned()),
+                    (false, _) => Err("it does not answer".to_owned()),
+                };
+                (hits.first().map(describe), alive)
+            }
+            Canary::File(path) => self.file(&in_workspace(self.lab, path), nonce),
+            Canary::Missing(path) => {
+                let path = in_workspace(self.lab, path);
+                match fs::symlink_metadata(&path) {
+                    Ok(_) => (Some(format!("{} exists", path.display())), Ok(())),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Ok(())),
+                    Err(error) => (None, Err(format!("look at {}: {error}", path.display()))),
+                }
+            }
+            Canary::Process(pid) => process(*pid),
+        };
+        CanaryReport {
+            canary: self.canary.to_string(),
+            heard: heard.map(|heard| escape(heard.as_bytes())),
+            alive,
+        }
+    }
+
+    fn file(&self, path: &Path, nonce: &str) -> (Option<String>, Result<(), String>) {
+        let Some(before) = &self.before else {
+            return (None, Err(format!("{} could not be read before the case", path.display())));
+        };
+        match fs::read(path) {
+            Ok(now) if now == *before => (None, Ok(())),
+            Ok(now) => {
+                let with = if contains(&now, nonce.as_bytes()) { "holds the nonce" } else { "was changed" };
+                (Some(format!("{} {with}", path.display())), Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Some(format!("{} is gone", path.display())), Ok(()))
+            }
+            Err(error) => (None, Err(format!("read {}: {error}", path.display()))),
+        }
+    }
+}
+
+fn in_workspace(lab: &Lab, path: &Path) -> PathBuf {
+    lab.world().work.dir.join(path)
+}
+
+fn describe(hit: &Hit) -> String {
+    let from = hit.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+    format!("the nonce reached {}{from}", hit.local)
+}
+
+/// A process that was killed is a zombie until its parent asks for it, so a zombie counts as gone.
+fn process(pid: u32) -> (Option<String>, Result<(), String>) {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let zombie = state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+    let there = i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None).is_ok());
+    if there && !zombie { (None, Ok(())) } else { (Some(format!("process {pid} is gone")), Ok(())) }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
+}

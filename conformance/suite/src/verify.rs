@@ -1,0 +1,428 @@
+//! `palisade verify`: from options to an exit code.
+//!
+//! Two executions of the program share this file. The **outer** one lists, or enters the lab, which runs the same
+//! program with the same arguments again; that **inner** one builds the lab, runs the probes, and reports on the
+//! outputs that it inherited.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anstream::{AutoStream, ColorChoice};
+use palisade_policy::{Clause, Policy};
+
+use crate::adapters::{self, Adapter};
+use crate::catalogue::{self, Need, Outside, Probe, Tier};
+use crate::judge::{Evidence, judge};
+use crate::known::{self, Day, Deviation};
+use crate::lab::{self, Lab, LabOptions, World};
+use crate::observation::Observation;
+use crate::report::{CaseReport, Report, Subject, json, text};
+use crate::run::place::Place;
+use crate::run::{Runner, needs, stage};
+use crate::verdict::Kind;
+use crate::{glob, mutants};
+
+/// First argument of the program as the inner stage; the arguments of the outer one follow.
+const SUITE: &str = "__suite";
+
+/// How a verification ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Every probe that could be judged is held (or unsupported, or a known deviation).
+    Held = 0,
+    /// Something is breached or over-blocked, or passed unexpectedly; or a mutant survived.
+    Failed = 1,
+    /// The command line or the policy is wrong, or the runtime is not there.
+    Usage = 2,
+    /// Something is inconclusive, or nothing was selected, or no lab could be had.
+    Inconclusive = 3,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For a person.
+    #[default]
+    Text,
+    /// For a program: [`json::SCHEMA`].
+    Json,
+}
+
+/// What to verify, and how to tell.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether this is the inner stage, from [`arguments`].
+    pub inner: bool,
+    /// The policy.
+    pub policy: Policy,
+    /// What names the policy on the command line.
+    pub policy_argument: String,
+    /// The text of the policy's file; `None` for a built-in one, which the runtime finds by name.
+    pub policy_text: Option<String>,
+    /// Where the policy's clauses are written, `file:line` by clause, as far as known.
+    pub locations: BTreeMap<String, String>,
+    /// The name of the adapter.
+    pub runtime: String,
+    /// A pattern over probe ids.
+    pub only: Option<String>,
+    /// The form of the report.
+    pub format: Format,
+    /// Whether to use colours.
+    pub color: ColorChoice,
+    /// Only list the probes.
+    pub list: bool,
+    /// How often each probe runs; the worst verdict counts. At least 1.
+    pub repeat: u32,
+    /// Run mutants of the plan instead, and tell which the suite notices.
+    pub mutants: Option<mutants::Extent>,
+    /// What the host offers, for the JSON report.
+    pub host_facts: serde_json::Value,
+}
+
+/// Does the work of a hidden stage of the program, if this execution is one; `Some` is the exit status to end with.
+///
+/// Call it first thing in `main`, before any thread exists and before arguments are parsed.
+pub fn hidden_main() -> Option<u8> {
+    stage::dispatch().or_else(lab::dispatch)
+}
+
+/// The arguments of the program to parse, its name first, and whether this is the inner stage.
+pub fn arguments() -> (bool, Vec<OsString>) {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let inner = arguments.get(1).is_some_and(|first| first == SUITE);
+    if inner {
+        arguments.remove(1);
+    }
+    (inner, arguments)
+}
+
+/// Why a verification could not be carried out.
+#[derive(Debug)]
+struct Failure {
+    code: ExitCode,
+    what: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(code: ExitCode, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), hint: None }
+    }
+}
+
+impl From<lab::LabError> for Failure {
+    fn from(error: lab::LabError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { code: ExitCode::Inconclusive, what: format!("no lab, nothing was probed: {error}"), hint }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(ExitCode::Inconclusive, error.to_string())
+    }
+}
+
+/// Verifies. Everything it has to say is on standard output and standard error.
+///
+/// Unless it only lists, call it while the process has one thread: see [`lab::enter`].
+pub fn verify(options: &Options) -> ExitCode {
+    let result = if options.list {
+        list(options)
+    } else if options.inner {
+        inside(options)
+    } else {
+        outside(options)
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("error: {}", failure.what);
+        if let Some(hint) = failure.hint {
+            eprintln!("hint: {hint}");
+        }
+        failure.code
+    })
+}
+
+fn outside(options: &Options) -> Result<ExitCode, Failure> {
+    // What can be refused without a lab is refused before there is one.
+    check_runtime(options)?;
+    select(options, &World::described())?;
+    Ok(match lab::enter(lab::inner_arguments(SUITE))? {
+        0 => ExitCode::Held,
+        1 => ExitCode::Failed,
+        2 => ExitCode::Usage,
+        _ => ExitCode::Inconclusive,
+    })
+}
+
+fn check_runtime(options: &Options) -> Result<(), Failure> {
+    let known = adapters::NAMES.contains(&options.runtime.as_str());
+    if known && (options.mutants.is_none() || options.runtime == "palisade") {
+        return Ok(());
+    }
+    let mut failure = if known {
+        Failure::new(ExitCode::Usage, "only the runtime palisade has mutants")
+    } else {
+        Failure::new(ExitCode::Usage, format!("no adapter for a runtime {:?}", options.runtime))
+    };
+    failure.hint = (!known).then(|| format!("the adapters are: {}", adapters::NAMES.join(", ")));
+    Err(failure)
+}
+
+/// The probes that the options select, sorted by id.
+fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
+    let mut probes = catalogue::all(world, &options.policy);
+    match &options.only {
+        Some(pattern) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
+        None => probes.retain(|probe| probe.tier == Tier::Standard),
+    }
+    if probes.is_empty() {
+        let pattern = options.only.as_deref().unwrap_or("*");
+        let mut failure = Failure::new(ExitCode::Inconclusive, format!("no probe matches {pattern:?}"));
+        failure.hint =
+            Some("`palisade verify --list` shows all; * stands for any run of characters".to_owned());
+        return Err(failure);
+    }
+    Ok(probes)
+}
+
+fn list(options: &Options) -> Result<ExitCode, Failure> {
+    let probes = select(options, &World::described())?;
+    let mut out = io::stdout().lock();
+    let written = match options.format {
+        Format::Text => {
+            let width = probes.iter().map(|probe| probe.id.len()).max().unwrap_or(0);
+            probes.iter().try_for_each(|probe| writeln!(out, "{:width$}  {}", probe.id, probe.requirement))
+        }
+        Format::Json => {
+            let entries: Vec<serde_json::Value> = probes.iter().map(entry).collect();
+            serde_json::to_writer_pretty(&mut out, &entries)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out))
+        }
+    };
+    finished(written)?;
+    Ok(ExitCode::Held)
+}
+
+fn entry(probe: &Probe) -> serde_json::Value {
+    serde_json::json!({
+        "id": probe.id,
+        "class": probe.class,
+        "severity": probe.severity,
+        "tier": probe.tier,
+        "clause": probe.clause.as_str(),
+        "spec": probe.spec,
+        "requirement": probe.requirement,
+    })
+}
+
+/// A reader that went away is no failure of the verification.
+fn finished(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn inside(options: &Options) -> Result<ExitCode, Failure> {
+    check_runtime(options)?;
+    let lab = lab::build(&LabOptions::default())?;
+    let argument = carry_policy(options, lab.world())?;
+    let palisade = lab
+        .world()
+        .tool("palisade")
+        .ok_or_else(|| Failure::new(ExitCode::Inconclusive, "the lab has no copy of this program"))?;
+    let runner = Runner::new(&lab, &argument, &options.policy);
+    if let Some(extent) = options.mutants {
+        let probes = select(options, lab.world())?;
+        return Ok(mutants::run(options, &runner, palisade, probes, extent)?);
+    }
+    let adapter = adapters::by_name(&options.runtime, palisade)
+        .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?;
+    let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
+    let probes = select(options, lab.world())?;
+    let report = report(options, &runner, adapter.as_ref(), version, &probes)?;
+    write(options, &report)?;
+    Ok(exit_code(&report))
+}
+
+/// The policy's file as the lab sees it: the lab's own mounts may hide where it lay.
+fn carry_policy(options: &Options, world: &World) -> io::Result<String> {
+    let Some(text) = &options.policy_text else { return Ok(options.policy_argument.clone()) };
+    let path = world.base.join("tools/policy.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+fn report(
+    options: &Options,
+    runner: &Runner<'_>,
+    adapter: &dyn Adapter,
+    version: String,
+    probes: &[Probe],
+) -> Result<Report, Failure> {
+    let start = Instant::now();
+    let known = known::of_runtime(adapter.name()).map_err(|why| Failure::new(ExitCode::Inconclusive, why))?;
+    let lacking = lacking(runner, probes)?;
+    let location = |probe: &Probe| locate(&options.locations, &probe.clause);
+    let cases = runner.each(
+        probes,
+        |probe| probe.serial,
+        |place, probe| match unavailable(probe, &lacking) {
+            Some(why) => CaseReport::unsupported(probe, location(probe), why),
+            None => one(options, runner, place, adapter, probe, &known),
+        },
+    )?;
+    let subject = Subject {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: adapter.name().to_owned(),
+        runtime_version: Some(version),
+        policy: options.policy.name.clone(),
+        policy_argument: options.policy_argument.clone(),
+        host: host(runner.lab),
+        host_facts: options.host_facts.clone(),
+        repeat: options.repeat,
+    };
+    Ok(Report { subject, cases, took: start.elapsed() })
+}
+
+/// What the machine lacks of all that the probes need, with reasons.
+pub(crate) fn lacking(runner: &Runner<'_>, probes: &[Probe]) -> io::Result<Vec<(Need, String)>> {
+    let mut wanted: Vec<Need> = Vec::new();
+    for &need in probes.iter().flat_map(|probe| &probe.needs) {
+        if !wanted.contains(&need) {
+            wanted.push(need);
+        }
+    }
+    let found = runner.each(
+        &wanted,
+        |_| false,
+        |place, &need| needs::lacking(runner, place, need).map(|why| (need, why)),
+    )?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Why the probe cannot run here, if it cannot.
+pub(crate) fn unavailable(probe: &Probe, lacking: &[(Need, String)]) -> Option<String> {
+    let need = lacking.iter().find(|(need, _)| probe.needs.contains(need)).map(|(_, why)| why.clone());
+    probe.absent.clone().or(need)
+}
+
+/// One probe: both sides, as often as asked, judged; the worst verdict with its evidence.
+fn one(
+    options: &Options,
+    runner: &Runner<'_>,
+    place: &mut Place<'_>,
+    adapter: &dyn Adapter,
+    probe: &Probe,
+    known: &[Deviation],
+) -> CaseReport {
+    let location = locate(&options.locations, &probe.clause);
+    // The control runtime is its own baseline: running the same thing twice would compare luck.
+    let own_baseline = adapter.name() == "none";
+    let baseline = match probe.outside {
+        Outside::NotRun(_) => None,
+        _ if own_baseline => None,
+        _ => Some(runner.outside(place, probe)),
+    };
+    let mut worst: Option<CaseReport> = None;
+    for _ in 0..options.repeat.max(1) {
+        let case = match runner.inside(place, adapter, probe) {
+            Err(why) => return CaseReport::unsupported(probe, location, why.to_string()),
+            Ok(outcome) => {
+                let outside: Option<&Observation> =
+                    if own_baseline { Some(&outcome.observation) } else { baseline.as_ref() };
+                let canary = outcome.canary.as_ref();
+                let verdict = judge(probe, Evidence { inside: &outcome.observation, outside, canary });
+                let mut case = CaseReport::new(probe, location.clone(), verdict);
+                case.outside = outside.cloned();
+                case.took = outcome.observation.took;
+                case.inside = Some(outcome.observation);
+                case.canary = outcome.canary;
+                case
+            }
+        };
+        let is_worse = worst.as_ref().is_none_or(|worst| {
+            let combined = worst.verdict.clone().worse(case.verdict.clone());
+            combined != worst.verdict
+        });
+        if is_worse {
+            worst = Some(case);
+        }
+    }
+    match worst {
+        Some(mut case) => {
+            case.verdict = known::apply(case.verdict, &probe.id, known, today());
+            case
+        }
+        None => CaseReport::unsupported(probe, location, "it was repeated zero times".to_owned()),
+    }
+}
+
+/// Where the policy says the clause: its own line, or that of the clause around it.
+fn locate(locations: &BTreeMap<String, String>, clause: &Clause) -> Option<String> {
+    let mut name = clause.as_str();
+    loop {
+        if let Some(location) = locations.get(name) {
+            return Some(location.clone());
+        }
+        let end = name.rfind(['.', '['])?;
+        name = &name[..end];
+    }
+}
+
+fn today() -> Day {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Day::of_unix_time(seconds)
+}
+
+/// One line about the machine.
+pub(crate) fn host(lab: &Lab) -> String {
+    let name = rustix::system::uname();
+    let who = if lab.world().rootless { "rootless" } else { "root" };
+    format!(
+        "{} {} {}, {who}",
+        name.sysname().to_string_lossy(),
+        name.release().to_string_lossy(),
+        name.machine().to_string_lossy()
+    )
+}
+
+fn write(options: &Options, report: &Report) -> io::Result<()> {
+    finished(match options.format {
+        Format::Text => {
+            let mut out = AutoStream::new(io::stdout(), options.color).lock();
+            text::write(&mut out, report).and_then(|()| out.flush())
+        }
+        Format::Json => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            json::write(&mut out, report).and_then(|()| out.flush())
+        }
+    })
+}
+
+fn exit_code(report: &Report) -> ExitCode {
+    let counts = report.counts();
+    let any = |kind: Kind| counts.get(&kind).is_some_and(|count| *count > 0);
+    if counts.keys().any(|kind| kind.fails()) {
+        ExitCode::Failed
+    } else if any(Kind::Inconclusive) || !(any(Kind::Held) || any(Kind::KnownDeviation)) {
+        // Nothing but unsupported probes has shown nothing.
+        ExitCode::Inconclusive
+    } else {
+        ExitCode::Held
+    }
+}
+
+#[cfg(test)]
+mod tests;
