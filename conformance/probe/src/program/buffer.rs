@@ -24,27 +24,20 @@ impl<const N: usize> Buffer<N> {
         buffer
     }
 
+    fn end(&mut self) -> End<'_> {
+        End { bytes: &mut self.bytes, length: &mut self.length }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let count = bytes.len().min(N - self.length);
-        self.bytes[self.length..self.length + count].copy_from_slice(&bytes[..count]);
-        self.length += count;
+        self.end().push(bytes);
     }
 
+    /// In decimal.
     pub(crate) fn push_unsigned(&mut self, value: u64) {
-        let mut digits = [0_u8; 20];
-        let mut start = digits.len();
-        let mut rest = value;
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.push(&digits[start..]);
+        self.end().push_unsigned(value);
     }
 
+    /// In decimal.
     pub(crate) fn push_signed(&mut self, value: i64) {
         if value < 0 {
             self.push(b"-");
@@ -55,10 +48,7 @@ impl<const N: usize> Buffer<N> {
     /// `0x` and the digits without leading zeros.
     pub(crate) fn push_hex(&mut self, value: u64) {
         self.push(b"0x");
-        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
-        for place in (0..digits).rev() {
-            self.push(&[hex_digit((value >> (place * 4)) as u8)]);
-        }
+        self.end().push_hex_digits(value);
     }
 
     /// Two digits a byte, nothing between them.
@@ -66,6 +56,12 @@ impl<const N: usize> Buffer<N> {
         for byte in bytes {
             self.push(&[hex_digit(byte >> 4), hex_digit(*byte)]);
         }
+    }
+
+    /// An error number as a value among others: `errno=13`.
+    pub(crate) fn push_errno(&mut self, errno: u16) {
+        self.push(b"errno=");
+        self.push_unsigned(u64::from(errno));
     }
 
     /// `item`, with `separator` before it unless it is the first.
@@ -80,8 +76,15 @@ impl<const N: usize> Buffer<N> {
         self.length = 0;
     }
 
+    /// Drops all but the last `count` bytes.
+    pub(crate) fn keep_last(&mut self, count: usize) {
+        let start = self.length.saturating_sub(count);
+        self.bytes.copy_within(start..self.length, 0);
+        self.length -= start;
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        self.bytes.get(..self.length).unwrap_or(&[])
     }
 
     /// The same bytes with a NUL behind them, for the kernel. The last byte of a full buffer gives way.
@@ -89,6 +92,46 @@ impl<const N: usize> Buffer<N> {
         self.length = self.length.min(N - 1);
         self.bytes[self.length] = 0;
         Terminated { with_nul: &self.bytes[..=self.length] }
+    }
+}
+
+/// The part of a buffer that does not depend on its size: one copy in the image instead of one for each size.
+struct End<'b> {
+    bytes: &'b mut [u8],
+    length: &'b mut usize,
+}
+
+impl End<'_> {
+    #[inline(never)]
+    fn push(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.bytes.iter_mut().skip(*self.length).zip(bytes) {
+            *place = *byte;
+            *self.length += 1;
+        }
+    }
+
+    #[inline(never)]
+    fn push_unsigned(&mut self, value: u64) {
+        let mut rest = value;
+        let mut digits = [0_u8; 20];
+        let mut count = 0;
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.push(digits.get(20 - count..).unwrap_or(&[]));
+    }
+
+    #[inline(never)]
+    fn push_hex_digits(&mut self, value: u64) {
+        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+        for place in (0..digits).rev() {
+            self.push(&[hex_digit((value >> (place * 4)) as u8)]);
+        }
     }
 }
 

@@ -107,6 +107,42 @@ impl Call<'_> {
         self.arena.terminated(text.as_slice()).ok_or(Problem::Malformed)
     }
 
+    /// All operands from `first` on, as texts; at most `N`.
+    pub(crate) fn texts<const N: usize>(
+        &mut self,
+        first: usize,
+    ) -> Result<[Option<Terminated<'static>>; N], Errno> {
+        let mut texts = [None; N];
+        for (offset, text) in texts.iter_mut().enumerate() {
+            if self.has(first + offset) {
+                *text = Some(self.text(first + offset)?);
+            }
+        }
+        if self.has(first + N) {
+            return Err(self.refuse(Problem::Malformed, first + N));
+        }
+        Ok(texts)
+    }
+
+    /// Whether operand `index` is this word, with or without `@`.
+    pub(crate) fn says(&self, index: usize, expected: &[u8]) -> bool {
+        self.word(index).is_some_and(|word| word.strip_prefix(b"@").unwrap_or(word) == expected)
+    }
+
+    /// Refuses operand `index`.
+    pub(crate) fn malformed(&mut self, index: usize) -> Errno {
+        self.refuse(Problem::Malformed, index)
+    }
+
+    /// For an operation of several calls: where one fails, the data is the name of the step.
+    pub(crate) fn step<T>(&mut self, name: &[u8], result: Result<T, Errno>) -> Result<T, Errno> {
+        if result.is_err() {
+            self.data.clear();
+            self.data.push(name);
+        }
+        result
+    }
+
     /// The result of an earlier statement of this process; `None` where it failed.
     pub(crate) fn result(&self, index: usize) -> Option<i64> {
         self.results.get(index).copied().flatten()

@@ -6,7 +6,7 @@ use crate::kernel::{self, EPROTO, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_RDONLY};
 /// Calls `visit` with every name but `.` and `..`. An error of `visit` ends the walk and is passed on.
 pub(crate) fn each_name(
     path: Terminated<'_>,
-    visit: impl FnMut(&[u8]) -> Result<(), Errno>,
+    visit: &mut dyn FnMut(&[u8]) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let fd = kernel::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)?;
     let walked = walk(fd, visit);
@@ -15,7 +15,7 @@ pub(crate) fn each_name(
 }
 
 /// As [`each_name`], on a descriptor that stays open.
-pub(crate) fn walk(fd: Fd, mut visit: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+pub(crate) fn walk(fd: Fd, visit: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
     let mut records = [0_u8; 4096];
     loop {
         let filled = kernel::getdents64(fd, &mut records)?;

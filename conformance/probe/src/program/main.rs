@@ -9,16 +9,21 @@
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
-#![allow(dead_code)]
 
+mod address;
 mod buffer;
 mod call;
+mod child;
 mod decode;
 mod directory;
 mod engine;
+mod guard;
 mod kernel;
+mod netlink;
 mod ops;
 mod output;
 #[allow(unsafe_code)]
 mod raw;
 mod refusal;
+mod socket;
+mod stream;

@@ -18,6 +18,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// Bytes of static memory for operands. BSS: costs nothing until it is touched.
 pub(crate) const ARENA_BYTES: usize = 512 * 1024;
 
+/// Exit code of a bug in the probe: not an error number, because children hand theirs over as exit code.
+const INTERNAL_ERROR: i32 = 254;
+
 /// Bytes of stack for a thread or a child that does not return to the caller's frame.
 const STACK_BYTES: usize = 16 * 1024;
 
@@ -141,12 +144,6 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
-/// Raises a fault that needs no system call: the store to address 8 that every `bad` pointer stands for.
-pub(crate) fn fault() {
-    // SAFETY: none, and meant: the page at 0 is never mapped, the store raises SIGSEGV and nothing else.
-    unsafe { asm!("mov byte ptr [{address}], 0", address = in(reg) 8_usize) }
-}
-
 /// Starts a thread by clone(2) or clone3(2) that stores 1 to a static word and exits, and waits until the
 /// kernel has cleared its thread id. Returns the thread id and the word, or the negated error of clone.
 pub(crate) fn spawn_thread(flags: usize, by_clone3: bool) -> Result<(isize, u32), isize> {
@@ -198,6 +195,22 @@ pub(crate) fn spawn_thread(flags: usize, by_clone3: bool) -> Result<(isize, u32)
     }
 }
 
+/// Maps `length` bytes of `fd` from `offset`, shared and writable, wherever the kernel likes: io_uring refuses a
+/// given address. The mapping stays until the process ends.
+pub(crate) fn map_shared(fd: usize, length: usize, offset: usize) -> Result<&'static mut [u8], isize> {
+    const MMAP: usize = 9;
+    const READ_WRITE: usize = 3;
+    const SHARED_POPULATE: usize = 0x1 | 0x8000;
+    let address = syscall(MMAP, [0, length, READ_WRITE, SHARED_POPULATE, fd, offset]);
+    if (-4095..0).contains(&address) {
+        return Err(address);
+    }
+    // SAFETY: the kernel has just made this mapping of `length` bytes at a place where nothing was, so no other
+    // reference exists; nobody unmaps it. The kernel writes to it only while it executes a system call of this
+    // thread (there is no SQPOLL thread), which the compiler takes for a change of all memory.
+    Ok(unsafe { core::slice::from_raw_parts_mut(address.cast_unsigned() as *mut u8, length) })
+}
+
 /// The address of a value that the kernel is going to fill in.
 pub(crate) fn address_of<T>(value: &mut T) -> usize {
     core::ptr::from_mut(value).expose_provenance()
@@ -216,7 +229,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     digits.push(b"\n");
     let line = digits.as_slice();
     syscall(1, [2, line.as_ptr() as usize, line.len(), 0, 0, 0]);
-    exit(101)
+    exit(INTERNAL_ERROR)
 }
 
 // What the compiler expects from a C library. Assembly or volatile reads, so that no loop is recognised

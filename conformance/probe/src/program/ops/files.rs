@@ -3,7 +3,7 @@
 use crate::buffer::Terminated;
 use crate::call::Call;
 use crate::directory;
-use crate::kernel::{self, Answer, Errno, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY};
+use crate::kernel::{self, Answer, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY};
 use crate::output::DATA_BYTES;
 
 pub(super) fn read_file(call: &mut Call<'_>) -> Answer {
@@ -46,27 +46,40 @@ pub(super) fn create_excl(call: &mut Call<'_>) -> Answer {
     Ok(0)
 }
 
+pub(super) fn suid_bits(call: &mut Call<'_>) -> Answer {
+    const FCHMOD: usize = 91;
+    let path = call.text(0)?;
+    let mode = call.number_or(1, 0o4755)?.cast_unsigned() as usize;
+    let created = kernel::open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o755);
+    let fd = call.step(b"create", created)?;
+    let changed = kernel::call(FCHMOD, [fd, mode]);
+    kernel::close(fd);
+    call.step(b"chmod", changed)?;
+    let stat = kernel::stat(path, 0);
+    Ok((call.step(b"stat", stat)?.mode() & 0o7777).cast_signed())
+}
+
 pub(super) fn open(call: &mut Call<'_>) -> Answer {
     let path = call.text(0)?;
     let flags = call.operand(1)? as u32;
-    let mode = call.number_or(2, 0)? as u32;
+    let mode = call.number_or(2, 0)?.cast_unsigned() as u32;
     Ok(kernel::open(path, flags, mode)? as i64)
 }
 
 pub(super) fn list_dir(call: &mut Call<'_>) -> Answer {
     let path = call.text(0)?;
     let mut count = 0;
-    directory::each_name(path, |name| {
+    directory::each_name(path, &mut |name| {
         count += 1;
         call.data.push_item(b"\n", name);
-        Ok::<(), Errno>(())
+        Ok(())
     })?;
     Ok(count)
 }
 
 pub(super) fn stat_mode(call: &mut Call<'_>) -> Answer {
     const AT_SYMLINK_NOFOLLOW: usize = 0x100;
-    let nofollow = call.word(1) == Some(b"nofollow") || call.word(1) == Some(b"@nofollow");
+    let nofollow = call.says(1, b"nofollow");
     let stat = kernel::stat(call.text(0)?, if nofollow { AT_SYMLINK_NOFOLLOW } else { 0 })?;
     call.data.push_unsigned(stat.uid());
     call.data.push(b" ");

@@ -6,8 +6,23 @@ use crate::kernel::Answer;
 #[macro_use]
 mod table;
 
+mod descriptors;
+mod environment;
+mod exec;
 mod files;
+mod links;
+mod mountinfo;
+mod proc;
+mod process;
+mod routes;
 mod sys;
+mod system;
+mod tcp;
+mod terminal;
+mod trace;
+mod udp;
+mod unix;
+mod uring;
 
 /// What every operation is: it reads its operands and reports through the call, nothing else.
 pub(crate) type Operation = fn(&mut Call<'_>) -> Answer;

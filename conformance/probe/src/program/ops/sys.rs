@@ -44,7 +44,7 @@ pub(super) fn i386_socketcall(call: &mut Call<'_>) -> Answer {
     const SOCKETCALL: u32 = 102;
     const SYS_SOCKET: u32 = 1;
     let operands = [call.operand(0)? as u32, call.operand(1)? as u32, call.operand(2)? as u32];
-    let memory = call.arena.take(size_of_val(&operands)).ok_or_else(|| malformed(call, 0))?;
+    let memory = call.arena.take(size_of_val(&operands)).ok_or_else(|| call.malformed(0))?;
     for (place, operand) in memory.chunks_exact_mut(4).zip(operands) {
         place.copy_from_slice(&operand.to_ne_bytes());
     }
@@ -69,7 +69,7 @@ fn operands(call: &mut Call<'_>, outputs: &mut Outputs) -> Result<(usize, [usize
         *operand = value(call, word, outputs).map_err(|problem| call.refuse(problem, index + 1))?;
     }
     if call.has(7) {
-        return Err(malformed(call, 7));
+        return Err(call.malformed(7));
     }
     Ok((number, operands))
 }
@@ -120,8 +120,4 @@ fn structure(call: &mut Call<'_>, cells: &[u8], outputs: &mut Outputs) -> Result
     let memory = call.arena.take(bytes.as_slice().len()).ok_or(Problem::Malformed)?;
     memory.copy_from_slice(bytes.as_slice());
     Ok(memory.as_mut_ptr() as usize)
-}
-
-fn malformed(call: &mut Call<'_>, index: usize) -> Errno {
-    call.refuse(Problem::Malformed, index)
 }

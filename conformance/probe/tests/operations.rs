@@ -1,0 +1,569 @@
+//! Every named operation natively, as whoever runs the tests: what it reports where nothing is confined.
+
+mod native;
+
+use std::process::Command;
+
+use native::{NONCE_TEXT, execute, program, run, seen};
+use palisade_probe::script::{Ended, Phase, Piece, Script, Statement, parse_output, result, text};
+use palisade_probe::table::OPS;
+use palisade_probe::{attempt, control, refusal, setup};
+
+const ENOENT: u16 = 2;
+const EPERM: u16 = 1;
+const EINVAL: u16 = 22;
+const ENOSYS: u16 = 38;
+const ENODATA: u16 = 61;
+const ECONNREFUSED: u16 = 111;
+
+/// The observation of one attempt alone.
+#[track_caller]
+fn once(statement: Statement) -> (i64, u16, String) {
+    let transcript = run([statement]);
+    assert_eq!(transcript.ended, Some(Ended::Exit(0)));
+    seen(&transcript, 0)
+}
+
+#[track_caller]
+fn succeeds(statement: Statement) -> (i64, String) {
+    let text = statement.to_string();
+    let (ret, errno, data) = once(statement);
+    assert_eq!(errno, 0, "{text}: {data}");
+    (ret, data)
+}
+
+#[test]
+fn missing_operands_are_refused_everywhere() {
+    let needy: Vec<&str> = OPS.iter().filter(|info| info.fewest() > 0).map(|info| info.name).collect();
+    assert!(needy.len() > 40);
+    let mut arguments = vec!["n".to_owned()];
+    arguments.extend(needy.iter().map(|name| format!("a:{name}")));
+    let transcript = parse_output(&execute(&arguments).stdout, "n");
+    for (index, name) in needy.iter().enumerate() {
+        assert_eq!(seen(&transcript, index).1, refusal::BAD_OPERAND, "{name}");
+    }
+}
+
+#[test]
+fn a_signal_ends_only_the_attempts() {
+    let transcript =
+        run([control!("sys", 39), attempt!("raise", 11), attempt!("sys", 39), control!("sys", 39)]);
+    assert_eq!(transcript.ended, Some(Ended::Signal(11)));
+    assert!(transcript.attempted.contains(&1) && !transcript.attempted.contains(&2));
+    assert!(transcript.observed(1).is_none());
+    assert_eq!(seen(&transcript, 0), seen(&transcript, 3));
+}
+
+#[test]
+fn an_exit_code_is_reported() {
+    let transcript = run([attempt!("exit", 3), attempt!("sys", 39)]);
+    assert_eq!(transcript.ended, Some(Ended::Exit(3)));
+    assert_eq!(transcript.observations, []);
+}
+
+#[test]
+fn status_of_this_process() {
+    let transcript = run([
+        attempt!("sys", 39),
+        attempt!("status_field", "self", "Pid"),
+        attempt!("status_field", result(0), "Pid"),
+        attempt!("status_field", "self", "CapBnd"),
+        attempt!("status_field", "self", "Cap"),
+        attempt!("self_pid_matches_proc"),
+        attempt!("status_all", "Pid"),
+        attempt!("list_pids"),
+    ]);
+    let pid = seen(&transcript, 0).0;
+    assert_eq!(seen(&transcript, 1), (pid, 0, pid.to_string()));
+    assert_eq!(seen(&transcript, 2), (pid, 0, pid.to_string()));
+    let (mask, _, digits) = seen(&transcript, 3);
+    assert_eq!(i64::from_str_radix(&digits, 16), Ok(mask));
+    assert_eq!(seen(&transcript, 4).1, ENODATA);
+    assert_eq!(seen(&transcript, 5), (1, 0, pid.to_string()));
+    let threads = seen(&transcript, 6).0;
+    let (processes, _, list) = seen(&transcript, 7);
+    assert!(threads >= processes, "{threads} threads, {processes} processes");
+    if list.len() < 2048 {
+        assert!(list.split(',').any(|item| item == pid.to_string()), "{list}");
+        assert_eq!(list.split(',').count(), usize::try_from(processes).expect("count"));
+    }
+}
+
+#[test]
+fn processes_are_found_by_arguments_but_not_the_probe() {
+    let marker = format!("palisade-probe-test-{}", std::process::id());
+    let script =
+        Script::from([attempt!("find_pid_by_cmdline", marker.as_str())]).argv(NONCE_TEXT).expect("script");
+    let nobody = parse_output(&execute(&script).stdout, NONCE_TEXT);
+    assert_eq!(seen(&nobody, 0).0, 0, "the probe found its own arguments");
+
+    // The script is held by a shell whose arguments carry the marker and not the nonce.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "read line", &marker]).stdin(std::process::Stdio::piped());
+    let mut child = shell.spawn().expect("start a shell");
+    let found = parse_output(&execute(&script).stdout, NONCE_TEXT);
+    drop(child.stdin.take());
+    child.wait().expect("wait");
+    assert_eq!(seen(&found, 0).0, i64::from(child.id()));
+}
+
+#[test]
+fn text_is_found_wherever_the_pieces_end() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("long");
+    let needle = "n".repeat(300) + "x";
+    for ahead in [0, 4095, 4000, 3796, 8191, 100_000] {
+        std::fs::write(&path, "n".repeat(ahead) + &needle + "tail").expect("write");
+        assert_eq!(succeeds(attempt!("find_in_file", path.as_path(), needle.as_str())).0, 1, "{ahead}");
+        assert_eq!(succeeds(attempt!("find_in_file", path.as_path(), "xx")).0, 0, "{ahead}");
+    }
+}
+
+#[test]
+fn namespaces_are_told_by_inode() {
+    let (inode, data) = succeeds(attempt!("ns_inode", "pid"));
+    let link = std::fs::read_link("/proc/self/ns/pid").expect("readlink");
+    assert_eq!(data, link.to_string_lossy());
+    assert_eq!(data, format!("pid:[{inode}]"));
+    assert_eq!(once(attempt!("ns_inode", "nope")).1, ENOENT);
+}
+
+#[test]
+fn mounts() {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let (count, points) = succeeds(attempt!("mountinfo_points"));
+    assert_eq!(usize::try_from(count), Ok(table.lines().count()));
+    assert!(points.split('\n').any(|point| point == "/proc"), "{points}");
+    assert_eq!(succeeds(attempt!("mountinfo_field", "/proc", "type")).1, "proc");
+    assert_eq!(succeeds(attempt!("mountinfo_field", "/proc", "root")).1, "/");
+    assert_eq!(once(attempt!("mountinfo_field", "/proc", "colour")).1, EINVAL);
+    assert_eq!(once(attempt!("mountinfo_field", "/not/a/mount", "type")).1, ENOENT);
+
+    let lacks = |line: &&str| !line.split(' ').nth(5).is_some_and(|options| options.contains("nosuid"));
+    let lacking = table.lines().filter(lacks).count();
+    let (count, _) = succeeds(attempt!("mountinfo_missing", "nosuid"));
+    assert_eq!(usize::try_from(count), Ok(lacking));
+    let (count, _) = succeeds(attempt!("mountinfo_missing", "colour", "/proc"));
+    let (all_but_proc, _) =
+        (table.lines().filter(|line| line.split(' ').nth(4) != Some("/proc")).count(), ());
+    assert_eq!(usize::try_from(count), Ok(all_but_proc));
+    let shared =
+        table.lines().filter(|line| line.split(" - ").next().is_some_and(|head| head.contains(" shared:")));
+    assert_eq!(usize::try_from(succeeds(attempt!("mountinfo_optional", "shared:")).0), Ok(shared.count()));
+}
+
+#[test]
+fn descriptors() {
+    let transcript = run([
+        control!("scan_fds"),
+        control!("fd_dirs"),
+        setup!("open", "/", 0),
+        setup!("open", "/dev/null", 0),
+        control!("scan_fds"),
+        control!("fd_dirs"),
+        control!("cwd"),
+    ]);
+    // Whoever runs the tests may leak descriptors into them: only the difference counts.
+    assert_eq!(seen(&transcript, 4).0, seen(&transcript, 0).0 + 2);
+    assert_eq!(seen(&transcript, 5).0, seen(&transcript, 1).0 + 1);
+    let (root, null) = (seen(&transcript, 2).0, seen(&transcript, 3).0);
+    let list = seen(&transcript, 4).2;
+    for entry in [format!("{root}->/"), format!("{null}->/dev/null")] {
+        assert!(list.split('\n').any(|line| line == entry), "{list}");
+    }
+    let here = std::env::current_dir().expect("cwd");
+    assert_eq!(seen(&transcript, 6).2, here.to_string_lossy());
+}
+
+#[test]
+fn environment() {
+    let script = Script::from([
+        attempt!("environ"),
+        attempt!("environ", "names"),
+        attempt!("env_has", "TWO"),
+        attempt!("env_has", "TW"),
+        attempt!("find_in_environ", "secret"),
+        attempt!("find_in_environ", "absent"),
+    ]);
+    let mut command = Command::new(program());
+    let output = command
+        .args(script.argv(NONCE_TEXT).expect("script"))
+        .env_clear()
+        .envs([("ONE", "a secret"), ("TWO", "x=y")])
+        .output()
+        .expect("start");
+    let transcript = parse_output(&output.stdout, NONCE_TEXT);
+    assert_eq!(seen(&transcript, 0), (2, 0, "ONE=a secret\nTWO=x=y".to_owned()));
+    assert_eq!(seen(&transcript, 1), (2, 0, "ONE\nTWO".to_owned()));
+    assert_eq!(seen(&transcript, 2), (1, 0, "x=y".to_owned()));
+    assert_eq!(seen(&transcript, 3), (0, 0, String::new()));
+    assert_eq!(seen(&transcript, 4), (1, 0, "ONE".to_owned()));
+    assert_eq!(seen(&transcript, 5), (0, 0, String::new()));
+}
+
+#[test]
+fn links() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = |name: &str| directory.path().join(name).into_os_string().into_string().expect("utf-8");
+    for name in ["a", "b"] {
+        std::fs::create_dir(path(name)).expect("mkdir");
+        std::fs::write(path(&format!("{name}/file")), name).expect("write");
+    }
+    assert_eq!(
+        succeeds(attempt!("link_and_read", "hard", path("a/file"), path("hard"))),
+        (1, "a".to_owned())
+    );
+    assert_eq!(succeeds(attempt!("link_and_read", "sym", path("b/file"), path("sym"))), (1, "b".to_owned()));
+    assert_eq!(
+        once(attempt!("link_and_read", "sym", path("nothing"), path("dangling"))),
+        (-1, ENOENT, "open".to_owned())
+    );
+    assert_eq!(once(attempt!("link_and_read", "sym", "x", path("sym"))), (-1, 17, "link".to_owned()));
+    succeeds(attempt!("rename", path("hard"), path("moved")));
+    succeeds(attempt!("unlink", path("moved")));
+    assert_eq!(once(attempt!("unlink", path("moved"))).1, ENOENT);
+    assert_eq!(succeeds(attempt!("suid_bits", path("suid"))).0, 0o4755);
+    assert_eq!(once(attempt!("suid_bits", path("suid"))), (-1, 17, "create".to_owned()));
+
+    let race = |forbidden: &str| {
+        attempt!("symlink_race", path("link"), "a", forbidden, path("link/file"), 5000)
+            .in_phase(Phase::Attempt)
+    };
+    let (won, data) = succeeds(race("b"));
+    assert!(won > 0 && data.ends_with("\nb"), "{won} {data}");
+    assert!(!std::path::Path::new(&path("link.next")).exists());
+    let (won, data) = succeeds(race("nowhere"));
+    assert!(won == 0 && data.ends_with(" other=0"), "{won} {data}");
+}
+
+#[test]
+fn loopback_network() {
+    assert_eq!(succeeds(attempt!("loopback_tcp")).0, 0);
+    if std::path::Path::new("/proc/self/net/if_inet6").exists() {
+        assert_eq!(succeeds(attempt!("loopback_tcp", "v6")).0, 0);
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line).expect("read");
+            std::io::Write::write_all(&mut stream, format!("heard {line}").as_bytes()).expect("write");
+        }
+        listener
+    });
+    let nonce = palisade_probe::script::NONCE;
+    for operation in ["tcp", "tcp_fastopen"] {
+        let (ret, data) = succeeds(attempt!(operation, "127.0.0.1", port, nonce.clone(), 2000));
+        assert_eq!((ret, data), (0, format!("heard {NONCE_TEXT}\n")), "{operation}");
+    }
+    let (ret, errno, data) = once(attempt!("mptcp", "127.0.0.1", port, "text\n", 2000));
+    if errno != 0 {
+        // A kernel without CONFIG_MPTCP; the listener still waits for its third line.
+        assert_eq!((ret, errno), (-1, 93), "{data}");
+        succeeds(attempt!("tcp", "127.0.0.1", port, "text\n", 2000));
+    } else {
+        assert_eq!(data, "heard text\n");
+    }
+    drop(answering.join().expect("listener"));
+    assert_eq!(once(attempt!("tcp", "127.0.0.1", port, "x", 2000)).1, ECONNREFUSED);
+    assert_eq!(once(attempt!("tcp", "127.0.0", port, "x", 2000)).1, refusal::BAD_OPERAND);
+    assert_eq!(once(attempt!("tcp", "127.0.0.1", 65_536, "x", 2000)).1, refusal::BAD_OPERAND);
+}
+
+#[test]
+fn datagrams_and_dns() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let port = socket.local_addr().expect("address").port();
+    let answering = std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        let (count, from) = socket.recv_from(&mut packet).expect("receive");
+        socket.send_to(&packet[..count], from).expect("send");
+        // A DNS answer: the question sent back as a response, NXDOMAIN, with two answers that it does not carry.
+        let (count, from) = socket.recv_from(&mut packet).expect("receive");
+        let question = packet[..count].to_vec();
+        packet[2..4].copy_from_slice(&[0x81, 0x83]);
+        packet[6..8].copy_from_slice(&[0, 2]);
+        socket.send_to(&packet[..count], from).expect("send");
+        // The third is not answered.
+        socket.recv_from(&mut packet).expect("receive");
+        question
+    });
+    assert_eq!(succeeds(attempt!("udp", "127.0.0.1", port, "echo", 2000)), (4, "echo".to_owned()));
+    let query = attempt!("dns_query", "127.0.0.1", "www.example.", 2000, 28, port);
+    assert_eq!(succeeds(query), (2, "rcode=3 answers=2".to_owned()));
+    assert_eq!(once(attempt!("udp", "127.0.0.1", port, "x", 100)).1, 110);
+    let question = answering.join().expect("server");
+    assert_eq!(&question[12..], b"\x03www\x07example\x00\x00\x1c\x00\x01");
+}
+
+/// The links of this namespace decide what the guard has to say.
+#[test]
+fn the_guard_refuses_what_could_leave() {
+    let links = std::fs::read_to_string("/proc/self/net/dev").expect("links");
+    let mut names = links.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    if names.all(|name| name == "lo") {
+        assert!(std::env::var_os("PALISADE_MUST_WORK").is_none(), "run the tests outside an empty namespace");
+        eprintln!("skipped: this network namespace has no links to refuse");
+        return;
+    }
+    // 0.0.0.0 is this machine for connect(2): were the guard broken, nothing would leave.
+    let guarded = [
+        attempt!("tcp", "0.0.0.0", 9, "x", 100),
+        attempt!("tcp_fastopen", "0.0.0.0", 9, "x", 100),
+        attempt!("mptcp", "::", 9, "x", 100),
+        attempt!("udp", "::ffff:127.0.0.1", 9, "x", 100),
+        attempt!("udplite", "0.0.0.0", 9, "x", 100),
+        attempt!("dns_query", "0.0.0.0", "name", 100),
+        attempt!("uring_connect", "0.0.0.0", 9),
+    ];
+    for statement in guarded {
+        let text = statement.to_string();
+        let (ret, errno, data) = once(statement);
+        assert_eq!((ret, errno), (-1, refusal::GUARD), "{text}");
+        assert!(data.starts_with("guard: link "), "{text}: {data}");
+    }
+}
+
+/// Runs a script in a fresh network namespace that `prepare` (a shell text) has changed; `None` with a message where
+/// this machine cannot.
+fn in_namespace(prepare: &str, script: Script) -> Option<palisade_probe::script::Transcript> {
+    let probe = program();
+    let run = format!("{prepare}\nexec \"$0\" \"$@\"");
+    let output = Command::new("unshare")
+        .args(["-Urnm", "--", "/bin/sh", "-ec", &run])
+        .arg(probe)
+        .args(script.argv(NONCE_TEXT).expect("script"))
+        .output();
+    let reason = match output {
+        Ok(output) if output.status.success() => return Some(parse_output(&output.stdout, NONCE_TEXT)),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    assert!(std::env::var_os("PALISADE_MUST_WORK").is_none(), "{prepare}: {reason}");
+    eprintln!("skipped: no private network namespace with {prepare:?}: {reason}");
+    None
+}
+
+#[test]
+fn the_guard_knows_the_lab() {
+    let hide_proc = "mount -t tmpfs none /proc";
+    let veth = |name: &str| format!("ip link add {name} type veth peer name pal9");
+    let route = "ip addr add 10.9.9.1/24 dev lab9; ip link set lab9 up; ip link set pal9 up; \
+        ip route add default via 10.9.9.2";
+    let any = "ip link set lo up; ip route add local default dev lo";
+    let cases: [(String, Option<&str>); 8] = [
+        ("true".to_owned(), None),
+        (any.to_owned(), None),
+        (veth("lab9"), None),
+        (veth("eth9"), Some("guard: link eth9")),
+        (format!("{}; {route}", veth("lab9")), Some("guard: default route by lab9")),
+        (hide_proc.to_owned(), None),
+        (format!("{}; {hide_proc}", veth("eth9")), Some("guard: link eth9")),
+        (format!("{}; {route}; {hide_proc}", veth("lab9")), Some("guard: default route")),
+    ];
+    for (prepare, refused) in cases {
+        let script = Script::from([attempt!("udp", "0.0.0.0", 9, "x", 50)]);
+        let Some(transcript) = in_namespace(&prepare, script) else { continue };
+        let (_, errno, data) = seen(&transcript, 0);
+        match refused {
+            Some(reason) => assert_eq!((errno, data.as_str()), (refusal::GUARD, reason), "{prepare}"),
+            None => assert_ne!(errno, refusal::GUARD, "{prepare}: {data}"),
+        }
+    }
+}
+
+#[test]
+fn links_and_routes_are_counted() {
+    let script = || Script::from([attempt!("getifaddrs"), attempt!("route_count")]);
+    if let Some(empty) = in_namespace("ip link set lo up", script()) {
+        assert_eq!(seen(&empty, 0).0, 1);
+        assert!(seen(&empty, 0).2.starts_with("lo addresses="), "{}", seen(&empty, 0).2);
+        assert_eq!(seen(&empty, 1), (0, 0, String::new()));
+    }
+    let busy = "ip link add lab9 type veth peer name pal9; ip addr add 10.9.9.1/24 dev lab9; \
+        ip link set lab9 up; ip link set pal9 up";
+    if let Some(busy) = in_namespace(busy, script()) {
+        assert_eq!(seen(&busy, 0).0, 3);
+        assert!(seen(&busy, 1).0 >= 2, "{}", seen(&busy, 1).2);
+        assert!(seen(&busy, 1).2.contains("family=2 length=24 table=254 link="), "{}", seen(&busy, 1).2);
+    }
+}
+
+#[test]
+fn unix_sockets() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("socket");
+    let name = format!("palisade-probe-test-{}", std::process::id());
+    let listeners = [
+        UnixListener::bind(&path).expect("bind"),
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("name")).expect("bind"),
+    ];
+    let addresses = [path.to_string_lossy().into_owned(), format!("\0{name}")];
+    for (listener, address) in listeners.into_iter().zip(addresses) {
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            std::io::Write::write_all(&mut stream, b"here").expect("write");
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut stream, &mut text).expect("read");
+            text
+        });
+        let statement = attempt!("unix_connect", address, "stream", palisade_probe::script::NONCE);
+        assert_eq!(succeeds(statement), (0, "here".to_owned()));
+        assert_eq!(answering.join().expect("listener"), format!("{NONCE_TEXT}\n").into_bytes());
+    }
+
+    let datagram = directory.path().join("datagram");
+    let socket = UnixDatagram::bind(&datagram).expect("bind");
+    let answering = std::thread::spawn(move || {
+        let mut packet = [0; 16];
+        let (_, from) = socket.recv_from(&mut packet).expect("receive");
+        socket.send_to_addr(b"back", &from).expect("send");
+    });
+    assert_eq!(succeeds(attempt!("unix_connect", datagram.as_path(), "dgram", "x")), (0, "back".to_owned()));
+    answering.join().expect("socket");
+    let nobody = attempt!("unix_connect", "\0palisade-nobody", "stream", "x");
+    assert_eq!(once(nobody), (-1, ECONNREFUSED, "connect".to_owned()));
+    assert_eq!(succeeds(attempt!("socketpair_pass")).0, 0);
+}
+
+#[test]
+fn processes_and_threads() {
+    assert_eq!(succeeds(attempt!("fork_exit", 7)).0, 7);
+    assert_eq!(succeeds(attempt!("clone_flags", 0)).0, 0);
+    assert_eq!(succeeds(attempt!("clone3_flags", 0)).0, 0);
+    assert_eq!(once(attempt!("clone_flags", 0x100)).1, refusal::BAD_OPERAND);
+    // CLONE_NEWNS without CLONE_FS allowed together: EINVAL from the kernel, whoever asks.
+    assert_eq!(once(attempt!("clone_flags", 0x0002_0200)).1, EINVAL);
+    assert_eq!(once(attempt!("clone3_flags", 0x0002_0200)).1, EINVAL);
+    assert_eq!(once(attempt!("unshare_flags", 0x0100_0001)).1, EINVAL);
+    assert_eq!(succeeds(attempt!("unshare_flags", 0x200)).0, 0);
+    let (ret, data) = succeeds(attempt!("thread_spawn"));
+    assert!(ret == 0 && (data == "clone3" || data == "clone"), "{data}");
+    let transcript = run([attempt!("sys", 39), attempt!("kill_check", result(0), 0)]);
+    assert_eq!(seen(&transcript, 1).0, 0);
+    assert_eq!(once(attempt!("kill_check", i32::MAX, 0)).1, 3);
+}
+
+#[test]
+fn children_of_operations_are_reaped() {
+    let transcript = run([
+        attempt!("ptrace_sibling"),
+        attempt!("vm_readv_sibling"),
+        attempt!("fork_exit"),
+        attempt!("exec", "/bin/true"),
+        attempt!("tiocsti_own_pty"),
+        // wait4(-1, NULL, WNOHANG, NULL)
+        attempt!("sys", 61, -1, 0, 1, 0),
+    ]);
+    assert_eq!(seen(&transcript, 5).1, 10, "ECHILD");
+}
+
+#[test]
+fn an_orphan_lives_on_for_its_time() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("beat");
+    let transcript = run([
+        attempt!("double_fork_setsid", path.as_path(), 1),
+        attempt!("sleep_ms", 350),
+        attempt!("status_field", result(0), "PPid"),
+        attempt!("sys", 124, result(0)),
+        attempt!("read_file", path.as_path()),
+    ]);
+    assert!(seen(&transcript, 0).0 > 1);
+    assert_ne!(seen(&transcript, 2).0, 0);
+    assert_ne!(seen(&transcript, 3).0, seen(&transcript, 0).0, "a session of the middle process");
+    assert!(seen(&transcript, 4).0 >= 2, "{}", seen(&transcript, 4).2);
+    // It holds no output open: `run` has returned although the orphan lives.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while std::fs::read(&path).expect("read").len() < 10 {
+        assert!(std::time::Instant::now() < until, "the orphan stopped too early");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn reaching_into_a_child() {
+    assert_eq!(succeeds(attempt!("ptrace_sibling")).0, 0);
+    assert_eq!(succeeds(attempt!("ptrace_seize_sibling")).0, 0);
+    assert_eq!(succeeds(attempt!("ptrace_traceme")).0, 0);
+    let length = i64::try_from(NONCE_TEXT.len()).expect("length");
+    assert_eq!(succeeds(attempt!("vm_readv_sibling")), (length, NONCE_TEXT.to_owned()));
+    assert_eq!(succeeds(attempt!("vm_writev_sibling")).0, length);
+    assert_eq!(succeeds(attempt!("proc_mem_sibling")), (length, NONCE_TEXT.to_owned()));
+    assert_eq!(succeeds(attempt!("pidfd_getfd_sibling")).0, 0);
+}
+
+#[test]
+fn execution() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    assert_eq!(succeeds(attempt!("exec", "/bin/echo", "a b", "c")), (0, "a b c\n".to_owned()));
+    assert_eq!(
+        succeeds(attempt!("exec", "/bin/sh", "-c", "echo oops >&2; exit 3")),
+        (3, "oops\n".to_owned())
+    );
+    assert_eq!(succeeds(attempt!("exec", "/bin/sh", "-c", "kill -9 $$")).0, 128 + 9);
+    assert_eq!(once(attempt!("exec", "/nonexistent")), (-1, ENOENT, "exec".to_owned()));
+    assert_eq!(once(attempt!("exec", directory.path())), (-1, 13, "exec".to_owned()));
+    let own = (0, "PALISADE x DONE\n".to_owned());
+    assert_eq!(succeeds(attempt!("memfd_exec")), own);
+    assert_eq!(succeeds(attempt!("execveat_empty")), own);
+    assert_eq!(succeeds(attempt!("execveat_empty", "/bin/true")).0, 0);
+    assert_eq!(succeeds(attempt!("copy_exec", directory.path().join("copy").as_path())), own);
+}
+
+#[test]
+fn terminals() {
+    let (number, path) = succeeds(attempt!("openpty"));
+    assert_eq!(path, format!("/dev/pts/{number}"));
+    // dev.tty.legacy_tiocsti decides whether the kernel allows it at all (EIO where not).
+    for statement in [attempt!("tiocsti_own_pty"), attempt!("tiocsti_own_pty", 1)] {
+        let (_, errno, data) = once(statement);
+        assert!(errno == 0 || (errno == 5 && data == "TIOCSTI"), "{errno} {data}");
+    }
+}
+
+#[test]
+fn system() {
+    let transcript = run([
+        attempt!("uname", "sysname"),
+        attempt!("uname", "release"),
+        attempt!("getrlimit", 7),
+        attempt!("clock_delta", 1, 1),
+        attempt!("print", "plain text\n"),
+    ]);
+    assert_eq!(seen(&transcript, 0), (5, 0, "Linux".to_owned()));
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("release");
+    assert_eq!(seen(&transcript, 1).2, release.trim_end());
+    let (soft, _, data) = seen(&transcript, 2);
+    assert!(data.starts_with(&soft.to_string()) || data.starts_with("unlimited"), "{soft} {data}");
+    assert!((-1000..=0).contains(&seen(&transcript, 3).0));
+    assert_eq!(seen(&transcript, 4).0, 11);
+}
+
+#[test]
+fn rings() {
+    let (_, errno, _) = once(attempt!("io_uring_setup"));
+    if errno != 0 {
+        assert!([EPERM, ENOSYS].contains(&errno), "{errno}");
+        eprintln!("skipped: this host refuses io_uring");
+        return;
+    }
+    let transcript = run([
+        attempt!("uring_openat", "/etc/passwd"),
+        attempt!("readlink", text([Piece::from("/proc/self/fd/"), Piece::Result(0)])),
+        attempt!("uring_openat", "/nonexistent"),
+        attempt!("uring_socket", 1, 1),
+        attempt!("uring_connect", "127.0.0.1", 1),
+        attempt!("i386_socketcall", 1, 1, 0),
+    ]);
+    assert_eq!(seen(&transcript, 1).2, "/etc/passwd");
+    assert_eq!(seen(&transcript, 2), (-1, ENOENT, String::new()));
+    assert!(seen(&transcript, 3).0 > 2);
+    assert_eq!(seen(&transcript, 4), (-1, ECONNREFUSED, String::new()));
+    assert!(seen(&transcript, 5).0 > 2);
+}
