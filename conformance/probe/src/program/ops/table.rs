@@ -153,7 +153,7 @@ macro_rules! operations {
                 fork_exit("[CODE]");
                 /// clone(FLAGS|SIGCHLD) without a new stack; the child exits at once. Not with CLONE_VM. ret: 0.
                 clone_flags("FLAGS");
-                /// The same by clone3.
+                /// As clone_flags, by clone3. ret: 0.
                 clone3_flags("FLAGS");
                 /// unshare in a child of its own, so that this process stays where it is. ret: 0.
                 unshare_flags("FLAGS");
