@@ -52,7 +52,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     let isolated = assert_isolated()?;
     caps::lose_over_exec().during(|| "drop ambient capabilities".to_owned())?;
     let mut world = World::layout(caller(isolated), &Mint::new(random_word()?));
-    world.namespaces = isolated.here;
+    world.namespaces = isolated.namespaces();
 
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;
@@ -78,7 +78,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
 
 fn caller(isolated: Isolated) -> Caller {
     Caller {
-        rootless: isolated.rootless,
+        rootless: isolated.rootless(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
     }

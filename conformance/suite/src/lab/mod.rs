@@ -52,6 +52,7 @@ mod error;
 pub mod guard;
 mod loot;
 mod mounts;
+mod namespaces;
 mod network;
 mod objects;
 mod rtnl;

@@ -29,7 +29,7 @@ use rustix::process::Signal;
 use super::caps;
 use super::decoy;
 use super::error::{During, LabError};
-use super::world::Namespaces;
+use super::namespaces::Namespaces;
 
 /// First argument of the program as process 1 of the lab.
 pub const LAB_INIT: &str = "__lab-init";

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::canary::{Endpoint, Proto};
+pub use super::namespaces::Namespaces;
 
 /// The directory that holds all the lab's own files; a tmpfs of the lab's mount namespace covers its parent.
 pub const BASE: &str = "/tmp/lab";
@@ -217,20 +218,6 @@ pub struct Leak {
     pub fd: i32,
     /// What it refers to.
     pub kind: LeakKind,
-}
-
-/// The inode numbers of the eight namespaces of a process, as in `/proc/PID/ns`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the names are the kernel's")]
-pub struct Namespaces {
-    pub cgroup: u64,
-    pub ipc: u64,
-    pub mnt: u64,
-    pub net: u64,
-    pub pid: u64,
-    pub time: u64,
-    pub user: u64,
-    pub uts: u64,
 }
 
 /// A tool from outside that was carried into the lab, because the lab's own mounts may hide where it lay.
@@ -456,5 +443,38 @@ impl fmt::Display for Presence {
             Self::Planted => f.write_str("planted"),
             Self::Absent(why) => write!(f, "absent: {why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_described_world_does_not_change_from_call_to_call() {
+        let json = || serde_json::to_string(&World::described()).expect("serialisable");
+        assert_eq!(json(), json());
+    }
+
+    #[test]
+    fn names_and_places_are_unique() {
+        let world = World::described();
+        let unique = |names: Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+        assert!(unique(world.secrets.iter().map(|s| s.id.to_owned()).collect()));
+        assert!(unique(world.secrets.iter().map(|s| s.path.display().to_string()).collect()));
+        assert!(unique(world.services.iter().map(|s| s.id.to_owned()).collect()));
+        assert!(unique(world.services.iter().map(|s| s.endpoint.to_string()).collect()));
+        assert!(unique(world.env_secrets.iter().map(|(name, _)| name.clone()).collect()));
+    }
+
+    #[test]
+    fn root_has_two_secrets_more() {
+        let planted = |rootless, uid| {
+            let world = World::layout(Caller { rootless, uid, gid: uid }, &Mint::new("0"));
+            world.secrets.iter().filter(|s| s.presence.is_planted()).count()
+        };
+        assert_eq!(planted(false, 0), planted(true, 1000) + 2);
     }
 }

@@ -28,6 +28,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("unix_sockets_are_logged", unix_sockets_are_logged),
     ("a_bare_connection_is_a_hit", bare_connection),
     ("a_burst_is_not_lost", burst),
+    ("floods_do_not_hide_the_log", floods),
     ("a_silent_peer_is_answered", silent_peer),
     ("http_and_dns_are_answered", http_and_dns),
     ("children_have_no_capabilities", children_have_no_capabilities),
@@ -315,6 +316,34 @@ fn burst(lab: &mut Lab) {
     let hits = lab.canary().hits("flood-nonce");
     assert_eq!((hits.len(), hits[0].bytes.len()), (1, HIT_BYTES));
     assert!(lab.canary().alive([1, 2, 3, 4].into(), 80, Proto::Tcp));
+}
+
+/// The log stays in reach while peers send without end.
+fn floods(lab: &mut Lab) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let chunk = [b'x'; 16 * 1024];
+            while !stop.load(Ordering::Relaxed) {
+                let mut stream = TcpStream::connect("9.9.9.9:80").expect("connect");
+                while !stop.load(Ordering::Relaxed) && stream.write_all(&chunk).is_ok() {}
+            }
+        });
+        scope.spawn(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("bind");
+            // Below what the log holds in the time of this check, whatever the machine.
+            for _ in 0..20_000 {
+                let _ = socket.send_to(b"flood", "9.9.9.9:9999");
+            }
+        });
+        for round in 0..20 {
+            let started = Instant::now();
+            assert!(lab.canary().alive([9, 9, 9, 8].into(), 443, Proto::Tcp), "round {round}");
+            assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 fn silent_peer(_: &mut Lab) {

@@ -11,6 +11,7 @@
 //!
 //! The loop must never block on a peer and never hold more than a fixed number of connections and bytes.
 
+mod connection;
 mod dns;
 mod log;
 mod serve;

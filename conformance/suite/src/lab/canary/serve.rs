@@ -5,10 +5,10 @@
 //! connections are open the oldest is closed: its hit is in the log already.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,20 +17,18 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-use super::log::{Entry, Log};
+use super::connection::{Connection, Stream, answer};
+use super::log::Log;
 use super::sockets::{Datagram, Sockets, Source, normal_address, receive, reply};
 use super::{Endpoint, HIT_BYTES, Hit, Proto, dns};
 
 /// Open connections at one time. Half of the usual descriptor limit of 1024 stays for the suite.
 const MOST_OPEN: usize = 400;
-/// How long a peer may stay silent before it is answered anyway.
-const SILENCE: Duration = Duration::from_millis(200);
-/// How long to wait for the rest of a line that has begun.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long the peer has to take the answer.
-const LINGER: Duration = Duration::from_secs(2);
 /// How long [`Server::settle`] waits for the loop before it is held for dead.
 const DEAD: Duration = Duration::from_secs(10);
+
+/// Turns in which every socket that was full before them has been emptied: 64 events a turn, 64 items an event.
+const MOST_TURNS: usize = 512;
 
 const EMFILE: i32 = nix::libc::EMFILE;
 const ENFILE: i32 = nix::libc::ENFILE;
@@ -102,55 +100,6 @@ impl Control {
     }
 }
 
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(s) => s.read(buffer),
-            Self::Unix(s) => s.read(buffer),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(s) => s.write(bytes),
-            Self::Unix(s) => s.write(bytes),
-        }
-    }
-
-    fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(s) => s.shutdown(Shutdown::Write),
-            Self::Unix(s) => s.shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(s) => s.as_fd(),
-            Self::Unix(s) => s.as_fd(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Connection {
-    stream: Stream,
-    /// What the answer begins with.
-    preface: &'static [u8],
-    entry: Entry,
-    heard: Vec<u8>,
-    answered: bool,
-    deadline: Instant,
-}
-
 struct Loop {
     epoll: OwnedFd,
     sources: Vec<Source>,
@@ -190,10 +139,11 @@ impl Loop {
                 }
                 state.asked
             };
-            // Level-triggered and drained until nothing is left: everything queued before `asked` was read is then logged.
-            while self.turn(Some(Duration::ZERO)) {}
+            // Level-triggered and drained until nothing is left: everything queued before `asked` was read is then
+            // logged. Against a flood it is enough to have had more turns than full queues need.
+            (0..MOST_TURNS).take_while(|_| self.turn(Some(Duration::ZERO))).for_each(drop);
             self.answer_settled(asked);
-            let timeout = self.connections.values().map(|c| c.deadline).min();
+            let timeout = self.connections.values().map(Connection::deadline).min();
             self.turn(timeout.map(|at| at.saturating_duration_since(Instant::now())));
             self.expire();
         }
@@ -298,19 +248,16 @@ impl Loop {
     }
 
     fn add(&mut self, stream: Stream, proto: Proto, local: Endpoint, peer: Option<SocketAddr>) {
-        let preface = preface(&local);
-        let entry = self.log.record(hit(proto, local, peer, &[]));
+        let entry = self.log.record(hit(proto, local.clone(), peer, &[]));
         while self.connections.len() >= MOST_OPEN {
             self.connections.pop_first();
         }
         let token = self.next;
         self.next += 1;
-        let deadline = Instant::now() + SILENCE;
-        let mut connection =
-            Connection { stream, preface, entry, heard: Vec::new(), answered: false, deadline };
+        let mut connection = Connection::new(stream, entry, &local);
         // What came with the connection is read at once: when the table is full it may not get a second chance.
-        if advance(&mut connection, &self.log)
-            && epoll::add(&self.epoll, &connection.stream, EventData::new_u64(token), EventFlags::IN).is_ok()
+        if connection.advance(&self.log)
+            && epoll::add(&self.epoll, &connection, EventData::new_u64(token), EventFlags::IN).is_ok()
         {
             self.connections.insert(token, connection);
         }
@@ -318,113 +265,21 @@ impl Loop {
 
     fn serve_connection(&mut self, token: u64) -> bool {
         let Some(connection) = self.connections.get_mut(&token) else { return false };
-        if !advance(connection, &self.log) {
+        let news = !connection.is_answered();
+        if !connection.advance(&self.log) {
             self.connections.remove(&token);
         }
-        true
+        news
     }
 
     /// Answers those that have been silent long enough, and lets go of those that had their time.
     fn expire(&mut self) {
         let now = Instant::now();
-        self.connections.retain(|_, connection| {
-            connection.deadline > now || (!connection.answered && finish(connection))
-        });
+        self.connections.retain(|_, connection| connection.deadline() > now || connection.overdue());
     }
-}
-
-/// Reads what is there. False when the connection is over.
-fn advance(connection: &mut Connection, log: &Log) -> bool {
-    let mut buffer = [0; HIT_BYTES];
-    loop {
-        match connection.stream.read(&mut buffer) {
-            Ok(0) => {
-                if !connection.answered {
-                    finish(connection);
-                }
-                return false;
-            }
-            Ok(_) if connection.answered => {}
-            Ok(length) => {
-                let room = HIT_BYTES - connection.heard.len();
-                let heard = &buffer[..length.min(room)];
-                connection.heard.extend_from_slice(heard);
-                log.extend(connection.entry, heard);
-                connection.deadline = Instant::now() + PAUSE;
-                let full = connection.heard.len() == HIT_BYTES;
-                let line = heard.contains(&b'\n') || matches!(connection.stream, Stream::Unix(_));
-                if (full || line) && !finish(connection) {
-                    return false;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return true,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
-    }
-}
-
-/// Answers, and gives the peer time to take it. False when the peer is gone.
-fn finish(connection: &mut Connection) -> bool {
-    connection.answered = true;
-    connection.deadline = Instant::now() + LINGER;
-    let bytes = [connection.preface, &answer(&connection.heard)].concat();
-    // The send buffer of a fresh connection holds more than an answer, so a short write cannot happen to a live peer.
-    connection.stream.write(&bytes).is_ok() && connection.stream.shutdown_write().is_ok()
 }
 
 fn hit(proto: Proto, local: Endpoint, peer: Option<SocketAddr>, bytes: &[u8]) -> Hit {
     let bytes = bytes[..bytes.len().min(HIT_BYTES)].to_vec();
     Hit { at: SystemTime::now(), proto, local, peer, bytes }
-}
-
-/// What a listener says before `CANARY`. The C library asks nscd for every user and host name in the lab, and takes an
-/// answer that it does not understand for "there is none": so the canary begins with the words of a server that does
-/// not serve this (version 2, `found` -1, glibc `nscd/nscd-client.h`).
-fn preface(local: &Endpoint) -> &'static [u8] {
-    const NOT_SERVED: &[u8; 40] = &{
-        let mut header = [0; 40];
-        header[0] = 2;
-        (header[4], header[5], header[6], header[7]) = (0xff, 0xff, 0xff, 0xff);
-        header
-    };
-    match local {
-        Endpoint::Path(path) if path.ends_with("nscd/socket") => NOT_SERVED,
-        _ => &[],
-    }
-}
-
-/// `CANARY`, then what was heard; as an HTTP answer when an HTTP request was heard.
-fn answer(heard: &[u8]) -> Vec<u8> {
-    const METHODS: [&[u8]; 6] = [b"GET ", b"PUT ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS "];
-    let mut body = b"CANARY ".to_vec();
-    body.extend_from_slice(heard);
-    if !body.ends_with(b"\n") {
-        body.push(b'\n');
-    }
-    if !METHODS.iter().any(|method| heard.starts_with(method)) {
-        return body;
-    }
-    let mut reply = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    reply.append(&mut body);
-    reply
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_http_request_gets_an_http_answer_with_the_request_in_it() {
-        let reply = String::from_utf8(answer(b"GET /nonce-7 HTTP/1.1\r\n\r\n")).expect("text");
-        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
-        assert!(reply.contains("Content-Length: 32\r\n"), "{reply}");
-        assert!(reply.ends_with("CANARY GET /nonce-7 HTTP/1.1\r\n\r\n"), "{reply}");
-        assert_eq!(answer(b"plain"), b"CANARY plain\n");
-        assert_eq!(answer(b""), b"CANARY \n");
-    }
 }
