@@ -58,6 +58,11 @@ pub enum Fault {
 /// The first thing that the kernel would refuse about the program, whether or not this run meets it.
 pub fn interpret(program: &[Instruction], data: &CallData) -> Result<u32, Fault> {
     check(program)?;
+    Ok(run(program, data))
+}
+
+/// As [`interpret`], for a program that [`check`] has passed.
+pub(super) fn run(program: &[Instruction], data: &CallData) -> u32 {
     let mut accumulator = 0;
     let mut at = 0;
     loop {
@@ -75,12 +80,12 @@ pub fn interpret(program: &[Instruction], data: &CallData) -> Result<u32, Fault>
             code::JUMP => k as usize,
             code::IF_EQUAL => choose(accumulator == k),
             code::IF_AT_LEAST => choose(accumulator >= k),
-            _ => return Ok(k),
+            _ => return k,
         };
     }
 }
 
-fn check(program: &[Instruction]) -> Result<(), Fault> {
+pub(super) fn check(program: &[Instruction]) -> Result<(), Fault> {
     if program.is_empty() || program.len() > MAX_INSTRUCTIONS {
         return Err(Fault::Length(program.len()));
     }
