@@ -177,7 +177,8 @@ pub enum SyscallProfile {
     /// What general programs need.
     #[default]
     Standard,
-    /// Less: no tracing of children, no new sockets outside the declared network, no memory policy.
+    /// Less: no System V IPC or message queues, no `memfd_create`, no kernel AIO, no `sync`; only Unix sockets where
+    /// the network mode is `none`.
     Strict,
 }
 
