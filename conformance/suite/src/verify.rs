@@ -25,7 +25,7 @@ use crate::verdict::Kind;
 use crate::{glob, mutants};
 
 /// First argument of the program as the inner stage; the arguments of the outer one follow.
-const SUITE: &str = "__suite";
+pub const SUITE: &str = "__suite";
 
 /// How a verification ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

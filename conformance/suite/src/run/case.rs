@@ -16,22 +16,20 @@ use palisade_probe::control;
 use palisade_probe::script::{Phase, Script};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
+use super::Runner;
 use super::far_side::Watch;
 use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
 use super::stage;
-use crate::adapters::{self, Adapter, PolicySource};
+use crate::adapters::{self, Adapter};
 use crate::catalogue::{Action, Probe, Workload};
 use crate::lab::Lab;
 use crate::observation::{CanaryReport, Observation, Seen, Unseen};
 use crate::report::escape;
 
-/// How long a case may take. Generous: a slow machine must not turn a held probe into an inconclusive one.
-const LIMIT: Duration = Duration::from_secs(20);
-
 /// How long processes of a killed runtime may take to go.
-const TO_GO: Duration = Duration::from_secs(3);
+const TO_GO: Duration = Duration::from_secs(2);
 
 /// What a case showed, on both sides.
 pub struct Outcome {
@@ -45,13 +43,13 @@ pub struct Outcome {
 ///
 /// `nonce` must be unique. What the runtime cannot express comes back as `Err`.
 pub fn run(
-    lab: &Lab,
+    runner: &Runner<'_>,
     place: &mut Place<'_>,
     adapter: &dyn Adapter,
-    policy: PolicySource<'_>,
     probe: &Probe,
     nonce: &str,
 ) -> Result<Outcome, adapters::Inexpressible> {
+    let lab = runner.lab;
     let script = full_script(probe);
     let argv = match (&probe.workload, &script) {
         (Workload::Command(argv), _) => Ok(argv.clone()),
@@ -69,13 +67,13 @@ pub fn run(
         Err(error) => return Ok(harness(error.to_string())),
     };
     let case = adapters::Case { argv: &argv, cwd: &lab.world().work.dir };
-    let invocation = adapter.translate(policy, case)?;
+    let invocation = adapter.translate(runner.policy, case)?;
     let stand = match place.stand(&probe.planted) {
         Ok(stand) => stand,
         Err(error) => return Ok(harness(format!("make a workspace: {error}"))),
     };
     let watch = Watch::begin(lab, probe);
-    let raw = execute(lab, &invocation, probe, nonce);
+    let raw = execute(runner, &invocation, probe, nonce);
     let observation = match &script {
         Some(script) => read::script(adapter, script, nonce, &raw),
         None => read::command(adapter, &raw),
@@ -96,7 +94,7 @@ fn full_script(probe: &Probe) -> Option<Script> {
     Some(script)
 }
 
-fn execute(lab: &Lab, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
+fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
     let mut argv = invocation.argv.clone();
     let terminal = match probe.terminal.then(terminal).transpose() {
         Ok(terminal) => terminal,
@@ -110,7 +108,7 @@ fn execute(lab: &Lab, invocation: &adapters::Invocation, probe: &Probe, nonce: &
     };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&invocation.cwd);
-    command.env_clear().envs(environment(lab)).envs(invocation.env.iter().cloned());
+    command.env_clear().envs(environment(runner.lab)).envs(invocation.env.iter().cloned());
     let master = match terminal {
         Some((master, slave)) => match attach(&mut command, slave) {
             Ok(()) => Some(master),
@@ -130,7 +128,7 @@ fn execute(lab: &Lab, invocation: &adapters::Invocation, probe: &Probe, nonce: &
             Action::Signal(signal) => signal,
         },
     });
-    process::run(lab, &mut command, master, trigger.as_ref(), LIMIT)
+    process::run(runner.lab, &mut command, master, trigger.as_ref(), runner.limit)
 }
 
 /// What a careless caller's environment holds.

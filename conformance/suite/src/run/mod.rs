@@ -13,6 +13,7 @@ pub mod stage;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use std::{io, thread};
 
 use palisade_policy::Policy;
@@ -24,6 +25,9 @@ use crate::observation::Observation;
 use case::Outcome;
 use place::Place;
 
+/// How long a case may take. Generous: a slow machine must not turn a held probe into an inconclusive one.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// What all cases of a run share.
 pub struct Runner<'a> {
     /// The lab.
@@ -32,19 +36,22 @@ pub struct Runner<'a> {
     pub policy: PolicySource<'a>,
     /// How many cases run at the same time.
     pub workers: usize,
-    nonces: AtomicU64,
+    /// How long a case may take.
+    pub limit: Duration,
 }
 
 impl<'a> Runner<'a> {
     /// A runner in `lab` under `policy`, with one worker a processor.
     pub fn new(lab: &'a Lab, argument: &'a str, policy: &'a Policy) -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        Self { lab, policy: PolicySource { argument, policy }, workers, nonces: AtomicU64::new(0) }
+        let policy = PolicySource { argument, policy };
+        Self { lab, policy, workers, limit: LIMIT }
     }
 
-    /// A nonce that no other case of this run has.
+    /// A nonce that no other case in this lab has, whichever runner it belongs to.
     fn nonce(&self) -> String {
-        let count = self.nonces.fetch_add(1, Ordering::Relaxed);
+        static NONCES: AtomicU64 = AtomicU64::new(0);
+        let count = NONCES.fetch_add(1, Ordering::Relaxed);
         format!("n{}{count:06x}", self.lab.world().run)
     }
 
@@ -58,7 +65,7 @@ impl<'a> Runner<'a> {
         adapter: &dyn Adapter,
         probe: &Probe,
     ) -> Result<Outcome, Inexpressible> {
-        case::run(self.lab, place, adapter, self.policy, probe, &self.nonce())
+        case::run(self, place, adapter, probe, &self.nonce())
     }
 
     /// Runs a probe without a sandbox.
