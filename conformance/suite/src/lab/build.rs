@@ -17,7 +17,7 @@ use super::error::{During, LabError};
 use super::guard::{Isolated, assert_isolated};
 use super::mounts::{self, Covered, PlantedMount};
 use super::world::{Caller, LeakKind, Mint, Presence, Tool, Workspace, World};
-use super::{caps, decoy, network, objects, scene};
+use super::{caps, decoy, network, objects, scene, seal};
 
 /// What the caller wants to have in the lab besides what is always there.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;
     let carried = take_tools(options)?;
+    world.system_writes = seal::seal(world.system_writes)?;
     let covered = mounts::cover()?;
     note_absences(&mut world, &covered);
     scene::lay_out(&mut world, &covered)?;

@@ -1,7 +1,8 @@
 //! The lab: private namespaces that hold the "host" and the "internet" that a sandbox under test may see.
 //!
 //! No uplink exists, every address of both families is answered by the lab's own listeners ([`canary`]), and
-//! nothing of the host's own file system is written to. Nothing is probed outside of a lab, ever: [`build`] and everything after
+//! the host's own files are read-only to everything in it, the suite and root included: write reports to descriptors that were
+//! opened outside. Nothing is probed outside of a lab, ever: [`build`] and everything after
 //! it need the proof that [`guard`] gives.
 //!
 //! # How a program uses it
@@ -57,6 +58,7 @@ mod network;
 mod objects;
 mod rtnl;
 mod scene;
+mod seal;
 mod stage;
 pub mod world;
 

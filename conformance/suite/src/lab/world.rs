@@ -256,6 +256,9 @@ pub struct World {
     pub runtime_dir: PathBuf,
     /// Files to steal.
     pub secrets: Vec<Secret>,
+    /// Whether root may write to the directories of the system (`/etc`, `/usr`, `/var`, ...) as on any host: what
+    /// is written goes to a layer of the lab's own. Where it is absent they are read-only in the lab.
+    pub system_writes: Presence,
     /// Unix sockets to reach.
     pub services: Vec<UnixService>,
     /// TCP ports of every address.
@@ -342,6 +345,12 @@ impl World {
             work: Workspace::at(&base.join("work"), mint),
             probe: base.join("tools/probe"),
             secrets: super::loot::secrets(caller, &base, &home, mint),
+            system_writes: match caller.rootless {
+                false => Presence::Planted,
+                true => {
+                    Presence::Absent("an ordinary user may not write there, inside or outside".to_owned())
+                }
+            },
             services: super::loot::services(&base, &runtime_dir, mint),
             env_secrets: super::loot::environment(&home, &runtime_dir, mint),
             tcp_ports: TCP_PORTS.to_vec(),

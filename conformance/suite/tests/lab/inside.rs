@@ -35,6 +35,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("leaks_are_inherited_only_when_asked_for", leaks),
     ("nothing_leads_to_the_callers_terminal", no_terminal),
     ("mounts_are_the_labs_own", mounts_are_own),
+    ("files_of_the_host_are_sealed", host_files_are_sealed),
     ("a_workspace_can_be_made_and_discarded", workspaces),
     ("the_decoy_can_be_robbed", decoy_can_be_robbed),
     ("ipc_objects_hold_their_marker", ipc_objects),
@@ -327,7 +328,10 @@ fn floods(lab: &mut Lab) {
             let chunk = [b'x'; 16 * 1024];
             while !stop.load(Ordering::Relaxed) {
                 let mut stream = TcpStream::connect("9.9.9.9:80").expect("connect");
-                while !stop.load(Ordering::Relaxed) && stream.write_all(&chunk).is_ok() {}
+                // Until the canary has had enough of it.
+                (0..)
+                    .take_while(|_| !stop.load(Ordering::Relaxed) && stream.write_all(&chunk).is_ok())
+                    .for_each(drop);
             }
         });
         scope.spawn(|| {
@@ -436,6 +440,33 @@ fn mounts_are_own(lab: &mut Lab) {
     assert!(fs::read_to_string(target.join("planted")).expect("planted").contains("planted-marker"));
     drop(planted);
     assert!(!target.join("planted").exists());
+}
+
+fn host_files_are_sealed(lab: &mut Lab) {
+    // Everything that was inherited, below neither /proc nor /sys and not hidden by the lab's own mounts.
+    let info = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let lines: Vec<Vec<&str>> = info.lines().map(|l| l.split(' ').collect()).collect();
+    let top: std::collections::BTreeMap<&str, &Vec<&str>> =
+        lines.iter().map(|words| (words[4], words)).collect();
+    let hidden =
+        ["/proc", "/sys", "/tmp", "/run", "/dev/shm", "/dev/pts", "/dev/mqueue", "/var/tmp", "/etc/"];
+    for (point, words) in top {
+        let own = words.contains(&"palisade-lab") || hidden.iter().any(|h| point.starts_with(h));
+        assert!(own || words[5].split(',').any(|o| o == "ro"), "{point} is writable: {info}");
+    }
+    let refused = fs::write("/palisade-lab-test", "x").expect_err("a write to the root directory");
+    let errno = refused.raw_os_error();
+    assert!(errno == Some(30) || (lab.world().rootless && errno == Some(13)), "{refused}");
+    // Root may write to a layer; `leaves_nothing_behind` looks at the host afterwards.
+    for file in ["/usr/bin/palisade-lab-test", "/etc/palisade-lab-test"] {
+        assert_eq!(fs::write(file, "x").is_ok(), lab.world().system_writes.is_planted(), "{file}");
+    }
+    assert_eq!(
+        lab.world().system_writes.is_planted(),
+        !lab.world().rootless,
+        "{}",
+        lab.world().system_writes
+    );
 }
 
 fn workspaces(lab: &mut Lab) {
