@@ -34,6 +34,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("a listener that was reached is noticed, and no other case's", canary_listener),
     ("a process that was killed is noticed", canary_process),
     ("what survives a killed runtime is counted and killed", survivors),
+    ("what outlives a run that ended by itself is counted", outlived),
+    ("a mount that is made meanwhile is seen by an unsandboxed probe, and gone after", mount_meanwhile),
+    ("a mount or a name that is left over is noticed", left_over),
     ("a signal to the runtime is seen as its end", signal),
     ("a terminal is given only where it is asked for", terminal),
     ("side by side and one by one give the same", same_order),
@@ -229,7 +232,7 @@ fn canary_process(runner: &Runner<'_>) -> Result<(), String> {
 }
 
 fn survivors(runner: &Runner<'_>) -> Result<(), String> {
-    let sleeps = || probe().script([attempt!("sleep_ms", 60_000)]);
+    let sleeps = || probe().script([attempt!("sleep_ms", 5_000)]);
     let left = observe(runner, sleeps().interfere(0, Action::KillRuntime))?;
     equal(left.attempt, Ok(Seen::Survivors(1)))?;
     // The one that was counted was killed: with a nonce of its own the next case begins from none.
@@ -237,8 +240,36 @@ fn survivors(runner: &Runner<'_>) -> Result<(), String> {
     equal(left.attempt, Ok(Seen::Survivors(1)))
 }
 
+fn outlived(runner: &Runner<'_>) -> Result<(), String> {
+    let daemon = || probe().script([attempt!("double_fork_setsid", "late", 20, "keep")]);
+    let left = observe(runner, daemon().interfere(0, Action::LetEnd))?;
+    equal(left.attempt, Ok(Seen::Survivors(1)))?;
+    let nobody = probe().script([attempt!("sys", SYS_getpid)]).interfere(0, Action::LetEnd);
+    equal(observe(runner, nobody)?.attempt, Ok(Seen::Survivors(0)))
+}
+
+fn mount_meanwhile(runner: &Runner<'_>) -> Result<(), String> {
+    let reads =
+        || probe().script([setup!("sleep_ms", 500), attempt!("find_in_file", "mountpoint/planted", NONCE)]);
+    let seen = observe(runner, reads().interfere(0, Action::PlantMount).canary(Canary::Mounts))?;
+    equal(seen.attempt.map(|seen| seen.errno()), Ok(None))?;
+    equal(observe(runner, reads())?.attempt.map(|seen| seen.errno()), Ok(Some(ENOENT)))
+}
+
+fn left_over(runner: &Runner<'_>) -> Result<(), String> {
+    let with = |statement, canary| probe().script([statement]).canary(canary);
+    equal(heard(runner, with(attempt!("sys", SYS_getpid), Canary::Mounts))?, None)?;
+    equal(heard(runner, with(attempt!("create_excl", "new"), Canary::Names(".".into())))?.is_some(), true)?;
+    if runner.lab.world().rootless {
+        // An ordinary user cannot mount, so nothing can be left over.
+        return Ok(());
+    }
+    let mount = attempt!("sys", SYS_mount, "x", "mountpoint", "tmpfs", 0, NULL);
+    equal(heard(runner, with(mount, Canary::Mounts))?.is_some(), true)
+}
+
 fn signal(runner: &Runner<'_>) -> Result<(), String> {
-    let probe = probe().script([attempt!("sleep_ms", 60_000)]);
+    let probe = probe().script([attempt!("sleep_ms", 5_000)]);
     let seen = observe(runner, probe.interfere(0, Action::Signal(nix::sys::signal::Signal::SIGTERM)))?;
     equal(seen.attempt, Ok(Seen::Signalled(15)))
 }

@@ -20,6 +20,11 @@ pub enum Canary {
     File(PathBuf),
     /// A path that must not come into existence. A relative path is below the workspace.
     Missing(PathBuf),
+    /// A directory whose list of names must be the same afterwards. Others may write there too, so the entry is
+    /// best `serial`. A relative path is below the workspace.
+    Names(PathBuf),
+    /// The mounts of the place where the runtime was started: none may be left over.
+    Mounts,
     /// A process of the lab, by its pid there: touched when it is gone.
     Process(u32),
 }
@@ -56,6 +61,8 @@ impl fmt::Display for Canary {
             }
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Missing(path) => write!(f, "absence of {}", path.display()),
+            Self::Names(path) => write!(f, "names in {}", path.display()),
+            Self::Mounts => f.write_str("mounts of the host"),
             Self::Process(pid) => write!(f, "process {pid}"),
         }
     }

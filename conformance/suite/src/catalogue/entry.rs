@@ -1,6 +1,7 @@
 //! One entry of the catalogue, and how it is written down.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -133,6 +134,11 @@ pub enum Action {
     KillRuntime,
     /// Sends this signal to the runtime; then `Seen` is the runtime's exit code.
     Signal(Signal),
+    /// Does nothing but wait for the end; then `Seen` is the number of processes that survive it.
+    LetEnd,
+    /// Mounts a tmpfs on `world.work.mountpoint`, with the file `planted` that holds the nonce; the observation stays what
+    /// the last attempt shows. Let a statement wait (`sleep_ms`) between the announcement and the attempt.
+    PlantMount,
 }
 
 /// One entry of the catalogue.
@@ -168,6 +174,8 @@ pub struct Probe {
     pub planted: Vec<Planted>,
     /// What is done to the runtime while the workload runs.
     pub interference: Option<Interference>,
+    /// How long to wait after the end of the run before the canary is looked at.
+    pub settle: Duration,
     /// Whether it must run while no other case runs.
     pub serial: bool,
     /// Whether the runtime is started on a terminal of its own instead of pipes and `/dev/null`.
@@ -204,6 +212,7 @@ impl Probe {
             absent: None,
             planted: Vec::new(),
             interference: None,
+            settle: Duration::ZERO,
             serial: false,
             terminal: false,
             tier: Tier::Standard,
@@ -315,6 +324,13 @@ impl Probe {
     #[must_use]
     pub fn interfere(mut self, after: usize, action: Action) -> Self {
         self.interference = Some(Interference { after, action });
+        self
+    }
+
+    /// Waits after the end of the run before the canary is looked at: for what may happen late.
+    #[must_use]
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.settle = time;
         self
     }
 

@@ -79,6 +79,7 @@ pub fn run(
         None => read::command(adapter, &raw),
     };
     let observation = after_interference(probe, nonce, &raw, observation);
+    thread::sleep(probe.settle);
     let canary = watch.map(|watch| watch.end(nonce));
     drop(stand);
     Ok(Outcome { observation, canary })
@@ -121,14 +122,34 @@ fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe
             None
         }
     };
-    let trigger = probe.interference.as_ref().map(|interference| Trigger {
-        seen: format!("PALISADE {nonce} ATTEMPT {} ", interference.after).into_bytes(),
-        signal: match interference.action {
-            Action::KillRuntime => Signal::SIGKILL,
-            Action::Signal(signal) => signal,
-        },
+    // Held until the run has ended: unmounted when dropped.
+    let mut mounted = None;
+    let trigger = probe.interference.as_ref().and_then(|interference| {
+        let act: Box<dyn FnOnce(Pid) + '_> = match interference.action {
+            Action::KillRuntime => Box::new(|pid| send(pid, Signal::SIGKILL)),
+            Action::Signal(signal) => Box::new(move |pid| send(pid, signal)),
+            Action::PlantMount => Box::new(|_| {
+                mounted = Some(runner.lab.plant_mount(&runner.lab.world().work.mountpoint, nonce));
+            }),
+            Action::LetEnd => return None,
+        };
+        Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
-    process::run(runner.lab, &mut command, master, trigger.as_ref(), runner.limit)
+    let mut raw = process::run(runner.lab, &mut command, master, trigger, runner.limit);
+    if let Some(Err(error)) = mounted {
+        raw.end = End::Failed(format!("mount while it runs: {error}"));
+    }
+    raw
+}
+
+fn send(pid: Pid, signal: Signal) {
+    // A runtime that has ended already shows as much.
+    let _ = kill(pid, signal);
+}
+
+/// The beginning of the line by which the probe announces a statement.
+fn announcement(nonce: &str, statement: usize) -> Vec<u8> {
+    format!("PALISADE {nonce} ATTEMPT {statement} ").into_bytes()
 }
 
 /// What a careless caller's environment holds.
@@ -161,20 +182,18 @@ fn attach(command: &mut Command, slave: OwnedFd) -> io::Result<()> {
 /// Replaces the observation where the probe interferes: what counts then is how it ended.
 fn after_interference(probe: &Probe, nonce: &str, raw: &Raw, observation: Observation) -> Observation {
     let Some(interference) = &probe.interference else { return observation };
-    let announced = format!("PALISADE {nonce} ATTEMPT {} ", interference.after);
-    if !raw.stdout.windows(announced.len()).any(|window| window == announced.as_bytes()) {
+    let announced = announcement(nonce, interference.after);
+    if !raw.stdout.windows(announced.len()).any(|window| window == announced) {
         return observation;
     }
-    let attempt = match interference.action {
-        Action::KillRuntime => Ok(Seen::Survivors(survivors(nonce))),
-        Action::Signal(_) => match &raw.end {
-            End::Exited(code) => Ok(Seen::Exited { code: *code, stdout: Vec::new() }),
-            End::Signalled(signal) => Ok(Seen::Signalled(*signal)),
-            End::TimedOut => Err(Unseen::TimedOut),
-            End::Failed(why) => Err(Unseen::Harness(why.clone())),
-        },
+    let attempt = match (interference.action, &raw.end) {
+        (Action::PlantMount, _) | (_, End::Failed(_)) => return observation,
+        (_, End::TimedOut) => Err(Unseen::TimedOut),
+        (Action::KillRuntime | Action::LetEnd, _) => Ok(Seen::Survivors(survivors(nonce))),
+        (Action::Signal(_), End::Exited(code)) => Ok(Seen::Exited { code: *code, stdout: Vec::new() }),
+        (Action::Signal(_), End::Signalled(signal)) => Ok(Seen::Signalled(*signal)),
     };
-    // The run was cut short on purpose: that the announced statement was reached is the control.
+    // The run may have been cut short on purpose: that the announced statement was reached is the control.
     Observation { attempt, control: Ok(()), ..observation }
 }
 
@@ -184,9 +203,7 @@ fn survivors(nonce: &str) -> u32 {
     loop {
         let left = carrying(nonce);
         if left.is_empty() || Instant::now() >= deadline {
-            for &pid in &left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            left.iter().for_each(|&pid| send(Pid::from_raw(pid), Signal::SIGKILL));
             return u32::try_from(left.len()).unwrap_or(u32::MAX);
         }
         thread::sleep(Duration::from_millis(10));

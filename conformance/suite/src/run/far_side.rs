@@ -1,7 +1,9 @@
 //! The far side of a case: what its canary noticed, and whether it lives.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::kill;
@@ -25,7 +27,9 @@ impl<'a> Watch<'a> {
         let canary = probe.canary.as_ref()?;
         let before = match canary {
             Canary::File(path) => fs::read(in_workspace(lab, path)).ok(),
-            _ => None,
+            Canary::Names(path) => names(&in_workspace(lab, path)).ok(),
+            Canary::Mounts => mounts().ok(),
+            Canary::Listener(..) | Canary::Missing(_) | Canary::Process(_) => None,
         };
         Some(Self { lab, canary, before })
     }
@@ -53,6 +57,8 @@ impl<'a> Watch<'a> {
                     Err(error) => (None, Err(format!("look at {}: {error}", path.display()))),
                 }
             }
+            Canary::Names(path) => self.same(names(&in_workspace(self.lab, path))),
+            Canary::Mounts => self.same(mounts()),
             Canary::Process(pid) => process(*pid),
         };
         CanaryReport {
@@ -60,6 +66,21 @@ impl<'a> Watch<'a> {
             heard: heard.map(|heard| escape(heard.as_bytes())),
             alive,
         }
+    }
+
+    /// Compares lists of lines; the first that was not there before, or is not there any more, is what was noticed.
+    fn same(&self, now: io::Result<Vec<u8>>) -> (Option<String>, Result<(), String>) {
+        let (before, now) = match (&self.before, now) {
+            (Some(before), Ok(now)) => (before, now),
+            (None, _) => return (None, Err("it could not be read before the case".to_owned())),
+            (_, Err(error)) => return (None, Err(error.to_string())),
+        };
+        let lines =
+            |text: &[u8]| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
+        let (before, now) = (lines(before), lines(&now));
+        let difference = now.difference(&before).map(|line| ("new", line));
+        let difference = difference.chain(before.difference(&now).map(|line| ("gone", line))).next();
+        (difference.map(|(how, line)| format!("{how}: {}", String::from_utf8_lossy(line))), Ok(()))
     }
 
     fn file(&self, path: &Path, nonce: &str) -> (Option<String>, Result<(), String>) {
@@ -78,6 +99,21 @@ impl<'a> Watch<'a> {
             Err(error) => (None, Err(format!("read {}: {error}", path.display()))),
         }
     }
+}
+
+/// The names in a directory, one a line.
+fn names(dir: &Path) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        all.extend_from_slice(entry?.file_name().as_bytes());
+        all.push(b'\n');
+    }
+    Ok(all)
+}
+
+/// The mounts that the calling worker sees: it has a mount namespace of its own, so `self` would be another one's.
+fn mounts() -> io::Result<Vec<u8>> {
+    fs::read("/proc/thread-self/mountinfo")
 }
 
 fn in_workspace(lab: &Lab, path: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -68,13 +68,12 @@ impl Raw {
     }
 }
 
-/// What to do with a child while it runs.
-#[derive(Clone, Debug)]
-pub struct Trigger {
+/// What to do while a child runs.
+pub struct Trigger<'a> {
     /// Once standard output holds these bytes ...
     pub seen: Vec<u8>,
-    /// ... the child gets this signal.
-    pub signal: Signal,
+    /// ... this is called with the child's pid.
+    pub act: Box<dyn FnOnce(Pid) + 'a>,
 }
 
 /// Starts `command` with the lab's leaks and waits for its end, at most for `limit`.
@@ -84,7 +83,7 @@ pub fn run(
     lab: &Lab,
     command: &mut Command,
     terminal: Option<OwnedFd>,
-    trigger: Option<&Trigger>,
+    trigger: Option<Trigger<'_>>,
     limit: Duration,
 ) -> Raw {
     let start = Instant::now();
@@ -114,7 +113,7 @@ impl Running {
     fn follow(
         &mut self,
         terminal: Option<OwnedFd>,
-        trigger: Option<&Trigger>,
+        trigger: Option<Trigger<'_>>,
         limit: Duration,
     ) -> io::Result<()> {
         let stdout: Option<OwnedFd> = terminal.or_else(|| self.child.stdout.take().map(OwnedFd::from));
@@ -141,10 +140,9 @@ impl Running {
                     outputs[index] = None;
                 }
             }
-            if let Some(wanted) = trigger.filter(|wanted| contains(&self.raw.stdout, &wanted.seen)) {
+            if let Some(wanted) = trigger.take_if(|wanted| contains(&self.raw.stdout, &wanted.seen)) {
                 // The child may have ended meanwhile; it is not reaped yet, so the pid is still its own.
-                let _ = kill(self.pid(), wanted.signal);
-                trigger = None;
+                (wanted.act)(self.pid());
             }
             if ready.ended && !ended {
                 ended = true;
