@@ -1,11 +1,28 @@
 //! The policy language: what may happen. Types, parsing, lints.
 //!
 //! Pure: nothing in this crate opens a file, reads the environment or calls the kernel. Text comes in,
-//! a [`Policy`] or a list of [`Diagnostics`](diagnostic::Diagnostics) comes out.
+//! a [`Policy`] or a list of [`Diagnostics`] comes out.
 
+pub mod address;
+pub mod capability;
+pub mod diagnostic;
+pub mod document;
+pub mod host;
+pub mod injection;
+pub mod limits;
 pub mod policy;
 pub mod syscalls;
 pub mod units;
 
+mod paths;
+mod read;
+mod refusal;
+mod screen;
+mod suggest;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Location};
+pub use document::{Document, builtin_names};
 pub use policy::*;
+pub use refusal::Refusal;
 pub use units::ByteSize;

@@ -3,7 +3,7 @@
 //! Values of these types are made by the parser ([`crate::Document`]) and by narrowing; a stage that holds a
 //! `Policy` need not check again what its constructor has checked.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -32,8 +32,19 @@ impl Clause {
         Self(Cow::Owned(format!("{list}[{index}]")))
     }
 
+    /// The entry `key` of the map `map`: `environment.set.CI`.
+    pub fn key(map: &str, key: &str) -> Self {
+        Self(Cow::Owned(format!("{map}.{key}")))
+    }
+
     /// The clause as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Clause {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -63,6 +74,21 @@ pub struct Policy {
     pub environment: Environment,
 }
 
+impl Policy {
+    /// The policy that an empty file declares: every clause absent, so every clause at its strictest.
+    pub fn strictest(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            on_unavailable: OnUnavailable::default(),
+            filesystem: Filesystem::default(),
+            process: Process::default(),
+            network: Network::default(),
+            resources: Resources::default(),
+            environment: Environment::default(),
+        }
+    }
+}
+
 /// What to do about a clause that this host cannot enforce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,8 +110,19 @@ pub struct Filesystem {
     pub rules: Vec<PathRule>,
     /// Paths below which nothing may be executed.
     pub no_execute: Vec<PathEntry>,
-    /// The size of the private `/tmp`, and of the private `/dev/shm`, each.
+    /// The size of the private `/tmp`, and of the private `/dev/shm`, each. Default 256 MiB.
     pub tmp: ByteSize,
+}
+
+impl Default for Filesystem {
+    fn default() -> Self {
+        Self {
+            base: Base::default(),
+            rules: Vec::new(),
+            no_execute: Vec::new(),
+            tmp: ByteSize::from_mib(256),
+        }
+    }
 }
 
 /// What the new root holds before any rule is applied.
@@ -132,8 +169,19 @@ pub enum Access {
     ReadWrite,
 }
 
+impl Access {
+    /// The access as a word for messages.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::ReadOnly => "read-only",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
 /// What the workload's processes may be and do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Process {
     /// The user and group id that the workload sees as its own.
     pub identity: Identity,
