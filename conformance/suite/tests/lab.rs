@@ -35,6 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn outer(check: &str, token: &str) -> ExitCode {
+    // What a careless caller leaves open; the lab must not inherit it.
+    let _open = rustix::io::dup(std::io::stdout()).expect("dup");
     let _thread = (check == "threaded").then(|| std::thread::spawn(std::thread::park));
     match lab::enter([INSIDE, check, token].map(OsString::from).to_vec()) {
         Ok(status) => status.into(),

@@ -8,7 +8,7 @@ use std::fs;
 
 use super::error::LabError;
 use super::namespaces::Namespaces;
-use super::rtnl::{Rtnl, V4, V6};
+use super::rtnl::{DefaultRoute, Link, Rtnl, V4, V6};
 use super::stage::LAB_INIT;
 
 /// Links that may exist in a lab: `lo`, and those that the lab itself would make.
@@ -76,29 +76,35 @@ fn outer_namespaces() -> Result<Namespaces, String> {
     told.ok_or_else(|| "process 1 was not told the namespaces outside".to_owned())
 }
 
+/// Looks at the links and default routes of the current network namespace.
 fn no_way_out() -> Result<(), Vec<String>> {
-    let mut rtnl = Rtnl::open().map_err(|e| vec![format!("open rtnetlink: {e}")])?;
-    let links = rtnl.links().map_err(|e| vec![format!("list links: {e}")])?;
-    let foreign = |name: &str| name != LOOPBACK && !name.starts_with(OWN_PREFIX);
-    let mut reasons: Vec<String> =
-        links.iter().filter(|l| foreign(&l.name)).map(|l| format!("network link {}", l.name)).collect();
-    let own: Vec<u32> = links.iter().filter(|l| !foreign(&l.name)).map(|l| l.index).collect();
+    let look = || -> std::io::Result<(Vec<Link>, Vec<DefaultRoute>)> {
+        let mut rtnl = Rtnl::open()?;
+        let mut routes = rtnl.default_routes(V4)?;
+        routes.extend(rtnl.default_routes(V6)?);
+        Ok((rtnl.links()?, routes))
+    };
+    let (links, routes) = look().map_err(|e| vec![format!("read links and routes: {e}")])?;
+    let reasons = ways_out(&links, &routes);
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+}
+
+fn ways_out(links: &[Link], routes: &[DefaultRoute]) -> Vec<String> {
+    let (own, foreign): (Vec<&Link>, Vec<&Link>) =
+        links.iter().partition(|l| l.name == LOOPBACK || l.name.starts_with(OWN_PREFIX));
+    let mut reasons: Vec<String> = foreign.iter().map(|l| format!("network link {}", l.name)).collect();
     if own.is_empty() {
         reasons.push("no link was listed, not even lo".to_owned());
     }
-    for family in [V4, V6] {
-        match rtnl.default_routes(family) {
-            Ok(routes) => {
-                let out = routes.iter().filter(|r| !NOWHERE.contains(&r.kind));
-                let out = out.filter(|r| r.link.is_none_or(|link| !own.contains(&link)));
-                reasons.extend(
-                    out.map(|r| format!("default route of family {} by link {:?}", r.family, r.link)),
-                );
-            }
-            Err(e) => reasons.push(format!("list routes of family {family}: {e}")),
-        }
-    }
-    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    let leads_out = |route: &&DefaultRoute| {
+        let by_own = route.link.is_some_and(|index| own.iter().any(|l| l.index == index));
+        !NOWHERE.contains(&route.kind) && !by_own
+    };
+    reasons.extend(routes.iter().filter(leads_out).map(|r| match r.link {
+        Some(link) => format!("default route of family {} by link {link}", r.family),
+        None => format!("default route of family {} by several links", r.family),
+    }));
+    reasons
 }
 
 #[cfg(test)]
@@ -111,5 +117,22 @@ mod tests {
             panic!("the guard passed outside of a lab");
         };
         assert!(reasons.iter().any(|r| r.contains("process 1")), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_link_or_a_route_that_leads_out_is_a_reason() {
+        let link = |index, name: &str| Link { index, name: name.to_owned() };
+        let route = |link, kind| DefaultRoute { family: V4, link, kind };
+        let lo = [link(1, "lo")];
+        assert!(ways_out(&lo, &[]).is_empty());
+        // As the lab itself makes it (local), and as the kernel makes it for IPv6 (unreachable).
+        assert!(ways_out(&lo, &[route(Some(1), 2), route(Some(1), 7), route(None, 7)]).is_empty());
+        assert_eq!(ways_out(&[], &[]).len(), 1);
+        assert_eq!(ways_out(&[link(1, "lo"), link(2, "eth0")], &[]), ["network link eth0"]);
+        assert_eq!(ways_out(&lo, &[route(Some(2), 1)]), ["default route of family 2 by link 2"]);
+        assert_eq!(ways_out(&lo, &[route(None, 1)]), ["default route of family 2 by several links"]);
+        // The default route of a foreign link is a reason of its own.
+        assert_eq!(ways_out(&[link(1, "lo"), link(2, "wlan0")], &[route(Some(2), 1)]).len(), 2);
+        assert!(ways_out(&[link(1, "lo"), link(2, "plsd0")], &[route(Some(2), 1)]).is_empty());
     }
 }

@@ -417,6 +417,8 @@ fn leaks(lab: &mut Lab) {
 
 fn no_terminal(lab: &mut Lab) {
     assert!(fs::File::open("/dev/tty").is_err(), "a controlling terminal");
+    // Whether or not the caller has one: the session is that of process 1 of the lab.
+    assert_eq!(nix::unistd::getsid(None).expect("session").as_raw(), 1);
     let terminals: Vec<_> = fs::read_dir("/dev/pts").expect("devpts").flatten().map(|e| e.path()).collect();
     let own = &lab.world().pty;
     assert!(terminals.contains(own), "{terminals:?}");

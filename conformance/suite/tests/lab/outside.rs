@@ -57,7 +57,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let who = who.clone();
             trials.push(Trial::test(format!("{}::{check}", who.name), move || passes(&who, check)));
         }
-        let outside: [(&str, Check); 7] = [
+        let outside: [(&str, Check); 8] = [
             ("leaves_nothing_behind", leaves_nothing),
             ("status_is_passed_on", status_is_passed_on),
             ("dies_with_the_outer_stage", |who| dies_with(who, Victim::Outer)),
@@ -65,6 +65,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             ("outer_stage_ends_with_the_lab", |who| dies_with(who, Victim::Suite)),
             ("threads_are_refused", threads_are_refused),
             ("building_outside_is_refused", building_outside_is_refused),
+            ("hidden_stages_are_no_commands", hidden_stages_are_no_commands),
         ];
         for (name, check) in outside {
             let who = who.clone();
@@ -226,5 +227,24 @@ fn building_outside_is_refused(who: &Who) -> Result<(), Failed> {
     assert!(text.contains("process 1 is not the lab's own"), "{text}");
     // The right way works, so the refusal was about the place.
     assert_eq!(command.stderr(Stdio::null()).status()?.code(), Some(42));
+    Ok(())
+}
+
+/// The first process of a lab, started by hand: as process 1 or not, it must not touch the caller's mounts.
+fn hidden_stages_are_no_commands(who: &Who) -> Result<(), Failed> {
+    let before = mounts();
+    let told = "cgroup:1,ipc:1,mnt:1,net:1,pid:1,time:1,user:1,uts:1";
+    for argument in ["", "nonsense", told] {
+        let mut command = Command::new(&who.exe);
+        command.args([palisade_conformance::lab::LAB_INIT, argument]).current_dir("/").stdin(Stdio::null());
+        if who.switch {
+            command.uid(ORDINARY).gid(ORDINARY);
+        }
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        assert!(text.contains("not a command"), "{text}");
+    }
+    assert_eq!(before, mounts());
     Ok(())
 }
