@@ -74,6 +74,25 @@ fn buffers_come_back_and_pointers_are_low() {
 }
 
 #[test]
+fn six_operands_reach_both_entries() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = |name: &str| directory.path().join(name).into_os_string().into_string().expect("utf-8");
+    std::fs::write(path("in"), "A".repeat(4096) + &"B".repeat(4096)).expect("write");
+    let script = Script::from([
+        setup!("open", path("in"), 0),
+        setup!("open", path("out"), 0o101, 0o600),
+        // mmap(0, 4096, PROT_READ, MAP_PRIVATE, in, 4096); mmap2 counts the offset in pages.
+        control!("sys", 9, 0, 4096, 1, 2, result(0), 4096),
+        control!("sys32", 192, 0, 4096, 1, 2, result(0), 1),
+        control!("sys", 1, result(1), result(2), 2),
+        control!("sys", 1, result(1), result(3), 3),
+    ]);
+    let transcript = run(script);
+    assert_eq!((seen(&transcript, 4).0, seen(&transcript, 5).0), (2, 3));
+    assert_eq!(std::fs::read_to_string(path("out")).expect("read"), "BBBBB");
+}
+
+#[test]
 fn results_and_texts_reach_later_statements() {
     let transcript = run([
         setup!("open", "/proc/self/status", 0),

@@ -112,8 +112,10 @@ pub(crate) fn syscall(number: usize, operands: [usize; 6]) -> isize {
 
 /// One system call through the 32-bit entry, with the numbers of i386. Pointers must lie below 4 GiB: the
 /// arena does, the stack does not. Where the kernel has no 32-bit entry, this raises SIGSEGV.
+///
+/// Returns what [`syscall`] would: an error is negative, a result (an address above 2 GiB, say) is not.
 #[inline(never)]
-pub(crate) fn syscall32(number: u32, operands: [u32; 6]) -> i32 {
+pub(crate) fn syscall32(number: u32, operands: [u32; 6]) -> isize {
     let result: u32;
     let [a, b, c, d, e, f] = operands;
     // SAFETY: as `syscall`. rbx belongs to LLVM and rbp may be the frame pointer: both are put back before
@@ -134,7 +136,10 @@ pub(crate) fn syscall32(number: u32, operands: [u32; 6]) -> i32 {
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }
-    result.cast_signed()
+    match result.cast_signed() {
+        error @ -4095..=-1 => error as isize,
+        _ => result as isize,
+    }
 }
 
 /// `exit_group`.

@@ -12,18 +12,25 @@ use palisade_probe::script::{Script, Transcript, parse_output};
 /// The nonce of every run.
 pub(crate) const NONCE_TEXT: &str = "Zm9v-test_1";
 
-/// The program as a file; made once, because a file that is being written cannot be executed.
+/// The program as a file in the build directory, which stays for the next run. It is written under another name first: a
+/// file that is open for writing cannot be executed.
 pub(crate) fn program() -> &'static PathBuf {
-    static FILE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = FILE.get_or_init(|| {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let path = directory.path().join("probe");
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let path = directory.join(format!("probe-{}", std::process::id()));
+        let named = directory.join("probe");
+        if std::fs::read(&named).is_ok_and(|content| content == IMAGE) {
+            return named;
+        }
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o755).open(&path).expect("create");
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o755).open(&path).expect("create");
         file.write_all(IMAGE).expect("write the image");
-        (directory, path)
-    });
-    path
+        drop(file);
+        std::fs::rename(&path, &named).expect("rename");
+        named
+    })
 }
 
 /// Runs the program with these arguments as they are.

@@ -27,15 +27,14 @@ pub(super) fn status_all(call: &mut Call<'_>) -> Answer {
             let mut path = Path::of(&[b"/proc/", pid, b"/task/", tid, b"/status"]);
             let mut value = Buffer::<512>::new();
             match field_of(&mut path, field.bytes(), &mut value) {
-                Ok(_) => {}
+                Ok(true) => {}
+                Ok(false) => value.push(b"missing"),
                 Err(kernel::ENOENT | kernel::ESRCH) => return Ok(()),
                 // A thread that cannot be looked at is not evidence: it shows up as a value of its own.
                 Err(error) => value.push_errno(error.0),
             }
             threads += 1;
-            if !data.as_slice().split(|byte| *byte == b',').any(|known| known == value.as_slice())
-                || threads == 1
-            {
+            if !data.as_slice().split(|byte| *byte == b',').any(|known| known == value.as_slice()) {
                 data.push_item(b",", value.as_slice());
             }
             Ok(())

@@ -37,7 +37,7 @@ pub(super) fn sys32(call: &mut Call<'_>) -> Answer {
     let mut outputs = Outputs::new();
     let (number, operands) = operands(call, &mut outputs)?;
     let result = raw::syscall32(number as u32, operands.map(|operand| operand as u32));
-    finish(call, &outputs, result as isize)
+    finish(call, &outputs, result)
 }
 
 pub(super) fn i386_socketcall(call: &mut Call<'_>) -> Answer {
@@ -50,7 +50,7 @@ pub(super) fn i386_socketcall(call: &mut Call<'_>) -> Answer {
     }
     let address = memory.as_mut_ptr() as usize as u32;
     let result = raw::syscall32(SOCKETCALL, [SYS_SOCKET, address, 0, 0, 0, 0]);
-    kernel::decode(result as isize).map(|fd| fd as i64)
+    kernel::decode(result).map(|fd| fd as i64)
 }
 
 fn finish(call: &mut Call<'_>, outputs: &Outputs, result: isize) -> Answer {

@@ -63,7 +63,8 @@ macro_rules! operations {
                 /// are hexadecimal); data: its value. ENODATA where there is no such line.
                 status_field("PID FIELD");
                 /// The same line of every thread of every process in /proc. ret: number of threads; data:
-                /// the distinct values, joined by commas; a thread that cannot be read counts as `errno=N`.
+                /// the distinct values, joined by commas; a thread that cannot be read counts as `errno=N`, one
+                /// without the line as `missing`.
                 status_all("FIELD");
                 /// ret: number of processes in /proc; data: their pids, joined by commas.
                 list_pids("");
