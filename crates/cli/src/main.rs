@@ -1,2 +1,36 @@
-//! The `palisade` command.
-fn main() {}
+//! The `palisade` command: reads arguments, and lets the libraries do the rest.
+
+mod arguments;
+mod check;
+mod host;
+mod message;
+mod plan;
+mod report;
+mod run;
+mod source;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Verb};
+
+fn main() -> ExitCode {
+    // The stages of the lab are this same program under hidden names, which no user types and no help shows.
+    if let Some(code) = palisade_conformance::verify::hidden_main() {
+        return ExitCode::from(code);
+    }
+    let (inner, arguments) = palisade_conformance::verify::arguments();
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return message::usage(&error),
+    };
+    match arguments.verb {
+        Verb::Run(run) => run::run(&run),
+        Verb::Plan(plan) => plan::plan(&plan),
+        Verb::Verify(verify) => verify::verify(&verify, inner),
+        Verb::Host(host) => host::host(&host),
+        Verb::Policy(check) => check::check(&check),
+    }
+}

@@ -6,6 +6,7 @@
 pub mod decide;
 pub mod facts;
 pub mod plan;
+mod render;
 pub mod seccomp;
 pub mod step;
 

@@ -227,7 +227,10 @@ impl Step {
                 words.join(" ")
             }
             Self::MapIds { uid, gid } => {
-                format!("uid {} = {} outside, gid {} = {} outside", uid.inside, uid.outside, gid.inside, gid.outside)
+                format!(
+                    "uid {} = {} outside, gid {} = {} outside",
+                    uid.inside, uid.outside, gid.inside, gid.outside
+                )
             }
             Self::SetIds { uid, gid } => format!("uid {uid}, gid {gid}"),
             Self::SetHostname { name } => name.clone(),
@@ -249,9 +252,7 @@ impl Step {
             Self::MountDevpts { path }
             | Self::ProtectPath { path }
             | Self::MaskPath { path }
-            | Self::SealMount { path } => {
-                path.display().to_string()
-            }
+            | Self::SealMount { path } => path.display().to_string(),
             Self::Limit { resource, value } => format!("{} {value}", resource.word()),
             Self::DropBoundingSet { keep } | Self::DropCapabilities { keep } => join(keep),
             Self::RestrictLandlock { abi, rules } => format!("abi {abi}, {} rules", rules.len()),

@@ -88,10 +88,7 @@ fn programs(facts: &HostFacts, layout: &mut Layout, draft: &mut Draft) {
     for directory in &facts.base.directories {
         layout.make_mount_point(draft, &BASE, directory, Kind::Directory);
         draft.step(&BASE, bind(directory, MountAttributes { read_only: true, ..MountAttributes::SAFE }));
-        layout.mount(
-            directory,
-            Place { host: true, ..Place::private(Access::ReadOnly, false) },
-        );
+        layout.mount(directory, Place { host: true, ..Place::private(Access::ReadOnly, false) });
     }
     for (link, target) in &facts.base.links {
         layout.make_link(draft, &BASE, link, target);
@@ -215,7 +212,11 @@ fn tmp(filesystem: &Filesystem, layout: &mut Layout, draft: &mut Draft) {
     draft.step(&TMP, tmpfs(tmp, filesystem.tmp, noexec));
     layout.mount(tmp, Place::private(Access::ReadWrite, noexec));
     layout.make_link(draft, &TMP, Path::new("/var/tmp"), Path::new("/tmp"));
-    draft.enforced(&TMP, filesystem.tmp.to_string(), "private tmpfs on /tmp and on /dev/shm, each bounded in bytes and files");
+    draft.enforced(
+        &TMP,
+        filesystem.tmp.to_string(),
+        "private tmpfs on /tmp and on /dev/shm, each bounded in bytes and files",
+    );
 }
 
 fn tmpfs(path: &Path, size: ByteSize, noexec: bool) -> Step {

@@ -70,7 +70,8 @@ impl Layout {
 
     /// Makes every missing directory above `path`.
     pub(super) fn make_parents(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
-        let mut ancestors: Vec<&Path> = path.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
+        let mut ancestors: Vec<&Path> =
+            path.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
         ancestors.reverse();
         for ancestor in ancestors {
             self.make_directory(draft, clause, ancestor);

@@ -67,10 +67,7 @@ pub(super) fn namespaces(policy: &Policy, facts: &HostFacts, situation: &Situati
     draft.step(&IDENTITY, Step::NewNamespaces { namespaces: Namespace::ALL.to_vec() });
     draft.step(
         &IDENTITY,
-        Step::MapIds {
-            uid: IdPair { inside, outside: uid },
-            gid: IdPair { inside, outside: gid },
-        },
+        Step::MapIds { uid: IdPair { inside, outside: uid }, gid: IdPair { inside, outside: gid } },
     );
     draft.step(&FILESYSTEM, Step::CloseDescriptors {});
     draft.step(&ENVIRONMENT, Step::WipeArguments {});
@@ -144,7 +141,11 @@ pub(super) fn filter(policy: &Policy, facts: &HostFacts, draft: &mut Draft) {
     match facts.seccomp.reason() {
         None => draft.enforced(&SYSCALLS, requested, "seccomp filter, unknown calls refused"),
         Some(reason) => {
-            draft.refuse(&SYSCALLS, format!("no system-call filter: {reason}"), Some("the kernel needs CONFIG_SECCOMP_FILTER"));
+            draft.refuse(
+                &SYSCALLS,
+                format!("no system-call filter: {reason}"),
+                Some("the kernel needs CONFIG_SECCOMP_FILTER"),
+            );
         }
     }
     if policy.process.nested_namespaces {

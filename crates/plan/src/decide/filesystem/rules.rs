@@ -41,7 +41,13 @@ pub(super) fn rules(
         .map(|rule| {
             let name = absolute(&situation.directory, &rule.entry);
             let fact = facts.path(&name).unwrap_or(&missing);
-            Rule { clause: &rule.entry.clause, name, access: rule.access, fact, optional: rule.entry.optional }
+            Rule {
+                clause: &rule.entry.clause,
+                name,
+                access: rule.access,
+                fact,
+                optional: rule.entry.optional,
+            }
         })
         .collect();
     // By the file that is reached, not the name that is typed; at equal depth the strictest comes last and covers.
@@ -68,6 +74,15 @@ pub(super) fn rules(
                 hide(rule, present, &visible, layout, draft);
             }
             PathFact::Present(present) => show(rule, present, &noexec, facts, situation, layout, draft),
+        }
+    }
+    // The covers that show something below them were written to for its mount points, and never again.
+    for rule in rules.iter().filter(|rule| rule.access == Access::Hidden) {
+        if let Some(present) = present(rule.fact)
+            && layout.is_mount(&present.canonical)
+            && !layout.enclosing(&present.canonical).host
+        {
+            draft.step(rule.clause, Step::SealMount { path: present.canonical.clone() });
         }
     }
     for (path, clause) in &noexec {
@@ -115,7 +130,11 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
             Access::Hidden => "hiding / leaves nothing to run",
             _ => "a rule about / would show the whole host",
         };
-        draft.refuse(rule.clause, message, Some("name the directories that the workload needs, or run in one of them"));
+        draft.refuse(
+            rule.clause,
+            message,
+            Some("name the directories that the workload needs, or run in one of them"),
+        );
         return false;
     }
     if let Some(own) = OWN.iter().find(|own| path.starts_with(own)) {
@@ -140,7 +159,9 @@ fn missing_path(rule: &Rule<'_>, reason: &str, layout: &Layout, draft: &mut Draf
             "the path does not exist yet, and this version cannot keep it from appearing",
         ),
         Access::Hidden => draft.enforced(rule.clause, requested, "not part of the new root"),
-        _ if rule.optional => draft.enforced(rule.clause, requested, format!("optional and missing ({reason})")),
+        _ if rule.optional => {
+            draft.enforced(rule.clause, requested, format!("optional and missing ({reason})"))
+        }
         _ => draft.refuse(
             rule.clause,
             format!("{}: {reason}", rule.name.display()),
@@ -164,7 +185,7 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
         let size = ByteSize::from_bytes(64 << 10);
         draft.step(
             rule.clause,
-            Step::MountTmpfs { path: path.clone(), size, inodes: 1024, mode: 0o311, attributes },
+            Step::MountTmpfs { path: path.clone(), size, inodes: 1024, mode: 0o111, attributes },
         );
         layout.mount(path, Place::private(Access::Hidden, true));
     } else {
@@ -273,11 +294,19 @@ fn no_execute(
             _ if private => name,
             Some(PathFact::Present(present)) => present.canonical.clone(),
             Some(PathFact::Missing(_)) | None if entry.optional => {
-                draft.enforced(&entry.clause, format!("no_execute {}", name.display()), "optional and missing");
+                draft.enforced(
+                    &entry.clause,
+                    format!("no_execute {}", name.display()),
+                    "optional and missing",
+                );
                 continue;
             }
             Some(PathFact::Missing(reason)) => {
-                draft.refuse(&entry.clause, format!("{}: {reason}", name.display()), Some("create it, or say `{path: ..., optional: true}`"));
+                draft.refuse(
+                    &entry.clause,
+                    format!("{}: {reason}", name.display()),
+                    Some("create it, or say `{path: ..., optional: true}`"),
+                );
                 continue;
             }
             None => {
@@ -303,7 +332,11 @@ fn forbid_execution(clause: &Clause, path: &Path, facts: &HostFacts, layout: &mu
         // Mounts that rules made below are not hidden by this one: a recursive copy of the host's tree would be, so
         // only places without rules below get here.
         if layout.mounts().any(|(mount, _)| mount.starts_with(path) && mount != path) {
-            draft.refuse(clause, format!("{} has rules of its own below it", path.display()), Some("give the path a rule under read_only or read_write"));
+            draft.refuse(
+                clause,
+                format!("{} has rules of its own below it", path.display()),
+                Some("give the path a rule under read_only or read_write"),
+            );
             return;
         }
         draft.step(
@@ -327,7 +360,10 @@ fn forbid_execution(clause: &Clause, path: &Path, facts: &HostFacts, layout: &mu
         requested,
         "noexec mount",
         crate::plan::Status::Enforced,
-        vec!["an interpreter can still read and run a file there, and memfd_create(2) makes files elsewhere".into()],
+        vec![
+            "an interpreter can still read and run a file there, and memfd_create(2) makes files elsewhere"
+                .into(),
+        ],
     );
 }
 

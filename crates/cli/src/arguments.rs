@@ -1,0 +1,176 @@
+//! The command line, one place for every flag.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run an untrusted command under a declared policy, and prove that the policy holds.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command in a sandbox
+    #[command(
+        after_help = "EXIT STATUS:\n  the command's own; 128+n for signal n; 124 wall-time limit; 125 palisade itself \
+                            (policy, refusal, set-up); 126 not executable; 127 not found"
+    )]
+    Run(Run),
+    /// Print what `run` would do, step by step, and what each clause of the policy gets on this host
+    Plan(Plan),
+    /// Probe a sandbox and compare what is observed with what the policy declares
+    #[command(
+        after_help = "EXIT STATUS:\n  0 all held; 1 breached or over-blocked; 2 usage or policy error; 3 inconclusive or \
+                            nothing selected"
+    )]
+    Verify(Verify),
+    /// Print what this host can enforce
+    Host(Host),
+    /// Check a policy file
+    Policy(Check),
+}
+
+/// The policy, and the flags that narrow it.
+#[derive(Args, Debug, Default)]
+pub(crate) struct PolicyFlags {
+    /// A policy file, or the name of a built-in policy (default, agent)
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) policy: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) narrow: Narrow,
+}
+
+/// Flags that narrow the policy. None of them can widen it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Narrow the policy")]
+pub(crate) struct Narrow {
+    /// Close the network
+    #[arg(long, value_name = "none")]
+    pub(crate) network: Option<NoNetwork>,
+    /// Lower the memory limit
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Lower the number of processes
+    #[arg(long, value_name = "N")]
+    pub(crate) processes: Option<u32>,
+    /// Lower the wall-time limit
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) wall_time: Option<String>,
+    /// Lower the processor-time limit
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) cpu_time: Option<String>,
+    /// Lower the number of open files
+    #[arg(long, value_name = "N")]
+    pub(crate) open_files: Option<u32>,
+    /// Lower the size of a file
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) file_size: Option<String>,
+    /// Lower the size of /tmp
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) tmp: Option<String>,
+    /// Make a path of the policy read-only
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read_only: Vec<PathBuf>,
+    /// Hide a path
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hide: Vec<PathBuf>,
+    /// Do not pass an environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unset: Vec<String>,
+}
+
+/// The only network that a flag can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NoNetwork {
+    None,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) policy: PolicyFlags,
+    /// Execute a plan as `palisade plan --format json` printed it, instead of deciding one. Nothing is claimed about it
+    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Write a report in JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) policy: PolicyFlags,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Host {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    #[command(subcommand)]
+    pub(crate) verb: CheckVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckVerb {
+    /// Report everything that is wrong with a policy file, all at once
+    Check {
+        /// A policy file, or the name of a built-in policy
+        policy: OsString,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// A policy file, or the name of a built-in policy (default, agent)
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) policy: Option<OsString>,
+    /// The sandbox to probe; `none` is the unsandboxed control
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) runtime: Runtime,
+    /// Only probes whose id matches
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Option<String>,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// List the probes and run nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Run each probe this often; any breach counts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// Break the sandbox's own plan, one step at a time, and see that the probes notice
+    #[arg(long, conflicts_with_all = ["list", "repeat"])]
+    pub(crate) mutants: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    #[default]
+    Palisade,
+    None,
+}
