@@ -19,8 +19,12 @@ pub(crate) fn caller() -> Result<Caller, SurveyError> {
     let gids = IdMap::read("/proc/self/gid_map")?;
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
     let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
-    let mut groups: Vec<u32> =
-        getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).filter(|group| *group != gid).collect();
+    let mut groups: Vec<u32> = getgroups()
+        .unwrap_or_default()
+        .iter()
+        .map(|group| group.as_raw())
+        .filter(|group| *group != gid)
+        .collect();
     groups.sort_unstable();
     groups.dedup();
     Ok(Caller {

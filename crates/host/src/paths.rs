@@ -19,7 +19,13 @@ pub(crate) fn fact(path: &Path, caller: &Caller) -> PathFact {
         Err(error) => return PathFact::Missing(reason(&error)),
     };
     let idmap = caller.privileged.then(|| trial::idmap(&canonical));
-    PathFact::Present(Present { kind: kind(&metadata), uid: metadata.uid(), gid: metadata.gid(), idmap, canonical })
+    PathFact::Present(Present {
+        kind: kind(&metadata),
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        idmap,
+        canonical,
+    })
 }
 
 pub(crate) fn kind(metadata: &fs::Metadata) -> Kind {

@@ -9,9 +9,7 @@ use palisade_sys::process::{self, Cloned, ForkedChild, namespace};
 use palisade_sys::user_namespace::{Mapping, carrier, write_maps};
 use palisade_sys::{Errno, mount as sys_mount};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, OpenTreeFlags, mount, mount_change, open_tree,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, mount, mount_change, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// What was tried in namespaces of its own.
@@ -111,7 +109,8 @@ fn try_procfs() -> Result<(), rustix::io::Errno> {
 }
 
 fn try_attributes() -> Result<(), rustix::io::Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, c"/", flags)?;
     sys_mount::set_attributes(tree.as_fd(), true, sys_mount::attr::RDONLY)
         .map_err(|errno| rustix::io::Errno::from_raw_os_error(errno.0))
@@ -145,15 +144,20 @@ pub(crate) fn idmap(path: &Path) -> Ability {
 }
 
 fn try_idmap(path: &Path) -> Result<(), String> {
-    let text = |call: &'static str| move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()));
+    let text = |call: &'static str| {
+        move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()))
+    };
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(text("open"))?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        .map_err(text("open"))?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
     let map = Mapping { inside: 0, outside: KERNEL_ID_BASE };
     let carrier = carrier(map, map).map_err(|error| format!("user namespace: {error}"))?;
     sys_mount::set_idmap(tree.as_fd(), carrier.as_fd()).map_err(|errno| {
-        let reason = if errno.name() == Some("EINVAL") { "the file system has no ID-mapped mounts" } else { "failed" };
+        let reason =
+            if errno.name() == Some("EINVAL") { "the file system has no ID-mapped mounts" } else { "failed" };
         format!("mount_setattr: {errno} ({reason})")
     })
 }

@@ -88,9 +88,7 @@ fn apply(
 ) -> Result<(), Failed> {
     match operation {
         Operation::Done => Ok(()),
-        Operation::CloseDescriptors => {
-            ours(close_others(proof, 3, &prepared.trees, channel))
-        }
+        Operation::CloseDescriptors => ours(close_others(proof, 3, &prepared.trees, channel)),
         Operation::WipeArguments(area) => {
             if let Some(area) = area {
                 wipe_arguments(proof, *area);
@@ -116,7 +114,8 @@ fn apply(
             rustix::fs::symlinkat(target.as_c_str(), CWD, path.as_c_str()).map_err(whole)
         }
         Operation::MountFileSystem { kind, path, flags, options } => {
-            mount(kind.as_c_str(), path.as_c_str(), kind.as_c_str(), *flags, options.as_c_str()).map_err(whole)
+            mount(kind.as_c_str(), path.as_c_str(), kind.as_c_str(), *flags, options.as_c_str())
+                .map_err(whole)
         }
         Operation::MountBind { source, path, attributes, recursive } => {
             mount_bind(source, path, *attributes, *recursive)
@@ -246,7 +245,8 @@ fn mount_copy(
     recursive: bool,
 ) -> Result<(), Failed> {
     let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(source, c"", flags | depth).map_err(part(Part::Clone))?;
     ours_in(Part::Attributes, sys_mount::set_attributes(tree.as_fd(), recursive, attributes))?;
     attach(tree.as_fd(), target)
@@ -304,7 +304,8 @@ fn remove_mask_names(state: &State) -> Result<(), Errno> {
 fn forbid_user_namespaces() -> Result<(), Failed> {
     // Relative to the new root: the procfs that was mounted there shows the sysctls of the reader's user namespace.
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, c"proc/sys/user/max_user_namespaces", flags, Mode::empty()).map_err(whole)?;
+    let file =
+        rustix::fs::openat(CWD, c"proc/sys/user/max_user_namespaces", flags, Mode::empty()).map_err(whole)?;
     rustix::io::write(&file, b"0").map(drop).map_err(part(Part::Write))
 }
 

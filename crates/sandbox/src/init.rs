@@ -38,10 +38,8 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, ch
     // The workload holds its own copies; with this process's closed, a reader of the output sees its end.
     let _ = close_others(proof, 0, &[signals.as_raw_fd()], channel);
     loop {
-        let mut waiting = [
-            PollFd::new(&signals, PollFlags::IN),
-            PollFd::new(&channel.lifeline, PollFlags::empty()),
-        ];
+        let mut waiting =
+            [PollFd::new(&signals, PollFlags::IN), PollFd::new(&channel.lifeline, PollFlags::empty())];
         if poll(&mut waiting, None).is_err() {
             continue;
         }
@@ -94,7 +92,10 @@ fn start(program: &Program, mask: &SignalSet, channel: &Channel) -> ! {
     for candidate in &program.candidates {
         let errno = exec::execve(candidate, &program.arguments, &program.environment);
         // As shells do: a program that exists but cannot be run is worth more as an answer than a later "not found".
-        if ![rustix::io::Errno::NOENT, rustix::io::Errno::NOTDIR].iter().any(|none| none.raw_os_error() == errno.0) {
+        if ![rustix::io::Errno::NOENT, rustix::io::Errno::NOTDIR]
+            .iter()
+            .any(|none| none.raw_os_error() == errno.0)
+        {
             worst = errno;
         }
     }

@@ -164,10 +164,8 @@ mod tests {
 
     #[test]
     fn every_message_survives_its_encoding() {
-        let messages = Part::ALL
-            .map(|part| Message::StepFailed { index: 17, part, errno: 1 })
-            .into_iter()
-            .chain([
+        let messages =
+            Part::ALL.map(|part| Message::StepFailed { index: 17, part, errno: 1 }).into_iter().chain([
                 Message::ForkFailed(11),
                 Message::DirectoryFailed(2),
                 Message::ExecFailed(13),

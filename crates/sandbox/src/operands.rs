@@ -18,29 +18,73 @@ pub(crate) enum Operation {
     CloseDescriptors,
     WipeArguments(Option<ArgumentArea>),
     ClearGroups,
-    SetIds { uid: u32, gid: u32 },
+    SetIds {
+        uid: u32,
+        gid: u32,
+    },
     SetHostname(Vec<u8>),
     LoopbackUp,
     PrivateMounts,
-    NewRoot { options: CString },
-    MakeDirectory { path: CString, mode: u32 },
-    MakeFile { path: CString, mode: u32, content: Vec<u8> },
-    MakeLink { path: CString, target: CString },
-    MountFileSystem { kind: CString, path: CString, flags: MountFlags, options: CString },
-    MountBind { source: Source, path: CString, attributes: u64, recursive: bool },
-    ProtectPath { path: CString },
-    MaskPath { path: CString },
+    NewRoot {
+        options: CString,
+    },
+    MakeDirectory {
+        path: CString,
+        mode: u32,
+    },
+    MakeFile {
+        path: CString,
+        mode: u32,
+        content: Vec<u8>,
+    },
+    MakeLink {
+        path: CString,
+        target: CString,
+    },
+    MountFileSystem {
+        kind: CString,
+        path: CString,
+        flags: MountFlags,
+        options: CString,
+    },
+    MountBind {
+        source: Source,
+        path: CString,
+        attributes: u64,
+        recursive: bool,
+    },
+    ProtectPath {
+        path: CString,
+    },
+    MaskPath {
+        path: CString,
+    },
     ForbidUserNamespaces,
     PivotRoot,
-    SealMount { path: CString },
+    SealMount {
+        path: CString,
+    },
     NewSession,
-    Limit { resource: Resource, value: u64 },
+    Limit {
+        resource: Resource,
+        value: u64,
+    },
     NotDumpable,
-    DropBoundingSet { keep: CapabilitySet },
+    DropBoundingSet {
+        keep: CapabilitySet,
+    },
     NoNewPrivileges,
-    RestrictLandlock { handled: u64, scoped: u64, rules: Vec<(CString, u64)> },
-    DropCapabilities { keep: CapabilitySet },
-    InstallSeccomp { program: Vec<SockFilter> },
+    RestrictLandlock {
+        handled: u64,
+        scoped: u64,
+        rules: Vec<(CString, u64)>,
+    },
+    DropCapabilities {
+        keep: CapabilitySet,
+    },
+    InstallSeccomp {
+        program: Vec<SockFilter>,
+    },
 }
 
 /// What a bind mount shows.

@@ -136,7 +136,9 @@ pub fn prepare(plan: &Plan, command: &Command) -> Result<Prepared, PrepareError>
         words: plan
             .steps
             .iter()
-            .map(|planned| format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned())
+            .map(|planned| {
+                format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned()
+            })
             .collect(),
     })
 }
@@ -168,9 +170,7 @@ fn operation(step: &Step, number: usize, privileged: bool) -> Result<Operation, 
         Step::NewRoot { size } => {
             Operation::NewRoot { options: text(&format!("mode=0755,size={}", size.bytes()))? }
         }
-        Step::MakeDirectory { path, mode } => {
-            Operation::MakeDirectory { path: relative(path)?, mode: *mode }
-        }
+        Step::MakeDirectory { path, mode } => Operation::MakeDirectory { path: relative(path)?, mode: *mode },
         Step::MakeFile { path, mode, content } => {
             Operation::MakeFile { path: relative(path)?, mode: *mode, content: content.clone().into_bytes() }
         }
@@ -261,10 +261,15 @@ fn bind_source(
     .map_err(failed("open"))?;
     if !privileged {
         let stat = rustix::fs::fstat(&found).map_err(failed("fstat"))?;
-        return Ok(Source::Path { path: c_string(path.as_os_str())?, device: stat.st_dev, inode: stat.st_ino });
+        return Ok(Source::Path {
+            path: c_string(path.as_os_str())?,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        });
     }
     let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(&found, c"", flags | depth).map_err(failed("open_tree"))?;
     // A copy is a peer of its original: what the child mounts on it would appear on the host.
     sys_mount::set_private(tree.as_fd())
@@ -278,7 +283,8 @@ fn bind_source(
 
 fn apply_idmap(tree: &OwnedFd, map: &IdMap) -> Result<(), String> {
     let user_namespace = carrier(pair(map.uid), pair(map.gid)).map_err(|error| error.to_string())?;
-    sys_mount::set_idmap(tree.as_fd(), user_namespace.as_fd()).map_err(|errno| format!("mount_setattr: {errno}"))
+    sys_mount::set_idmap(tree.as_fd(), user_namespace.as_fd())
+        .map_err(|errno| format!("mount_setattr: {errno}"))
 }
 
 fn mount_flags(attributes: MountAttributes) -> MountFlags {
@@ -357,8 +363,9 @@ fn relative(path: &Path) -> Result<CString, PrepareError> {
 }
 
 fn c_string(string: &OsStr) -> Result<CString, PrepareError> {
-    CString::new(string.as_bytes())
-        .map_err(|_| PrepareError::ZeroByte { what: format!("`{}`", string.to_string_lossy().escape_debug()) })
+    CString::new(string.as_bytes()).map_err(|_| PrepareError::ZeroByte {
+        what: format!("`{}`", string.to_string_lossy().escape_debug()),
+    })
 }
 
 fn text(string: &str) -> Result<CString, PrepareError> {

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use palisade_sys::Errno;
 use palisade_sys::process::{self, WaitStatus};
 use palisade_sys::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalSet};
-use palisade_sys::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -73,7 +73,9 @@ pub fn supervise(launched: Launched, forwarding: Option<&Forwarding>) -> Outcome
         Some(Message::StepFailed { index, part, errno }) => {
             Ending::NotStarted(failed_step(&launched.words, index, part, errno))
         }
-        Some(Message::ForkFailed(errno)) => Ending::NotStarted(other_failure("start the workload", errno, None)),
+        Some(Message::ForkFailed(errno)) => {
+            Ending::NotStarted(other_failure("start the workload", errno, None))
+        }
         Some(Message::DirectoryFailed(errno)) => Ending::NotStarted(other_failure(
             "enter the working directory",
             errno,
@@ -147,7 +149,9 @@ fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure 
     let action = words.get(index).cloned().unwrap_or_else(|| "unknown step".into());
     let hint = match (part, rustix::io::Errno::from_raw_os_error(errno)) {
         (Part::Changed, _) => Some("something replaced the file between the check and the mount; try again"),
-        (_, rustix::io::Errno::NOSPC) => Some("a limit of mounts or namespaces is reached (/proc/sys/fs/mount-max, /proc/sys/user)"),
+        (_, rustix::io::Errno::NOSPC) => {
+            Some("a limit of mounts or namespaces is reached (/proc/sys/fs/mount-max, /proc/sys/user)")
+        }
         (Part::Source, rustix::io::Errno::ACCESS) => Some("the caller may not search a directory above it"),
         _ => None,
     };

@@ -195,7 +195,11 @@ fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
 ///
 /// # Errors
 /// ENOSYS before Linux 5.9.
-pub fn close_except(proof: &ForkedChild, first: u32, keep: impl Iterator<Item = RawFd> + Clone) -> Result<()> {
+pub fn close_except(
+    proof: &ForkedChild,
+    first: u32,
+    keep: impl Iterator<Item = RawFd> + Clone,
+) -> Result<()> {
     let mut first = first;
     loop {
         let next = keep.clone().map(RawFd::unsigned_abs).filter(|fd| *fd >= first).min();
