@@ -10,11 +10,11 @@ pub mod document;
 pub mod host;
 pub mod injection;
 pub mod limits;
+pub mod paths;
 pub mod policy;
 pub mod syscalls;
 pub mod units;
 
-mod paths;
 mod read;
 mod refusal;
 mod screen;
@@ -23,6 +23,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use document::{Document, builtin_names};
+pub use paths::{ResolveError, ResolvedEntry, ResolvedRule, ResolvedRules};
 pub use policy::*;
 pub use refusal::Refusal;
 pub use units::ByteSize;
