@@ -4,6 +4,7 @@
 //! happened. [`script`] writes such scripts, [`transcript`] reads what came back, [`table`] lists the operations.
 //! Nothing here runs anything, and nothing here judges.
 
+mod arg;
 pub mod script;
 pub mod table;
 pub mod transcript;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use palisade_probe::IMAGE;
-use palisade_probe::script::{Script, Transcript, parse_output};
+use palisade_probe::script::{Ended, Script, Statement, Transcript, parse_output};
 
 /// The nonce of every run.
 pub(crate) const NONCE_TEXT: &str = "Zm9v-test_1";
@@ -53,4 +53,23 @@ pub(crate) fn run(script: impl Into<Script>) -> Transcript {
 pub(crate) fn seen(transcript: &Transcript, index: usize) -> (i64, u16, String) {
     let observed = transcript.observed(index).expect("observed");
     (observed.ret, observed.errno, observed.text())
+}
+
+/// The observation of one attempt alone.
+#[allow(dead_code, reason = "not every test file asks one thing at a time")]
+#[track_caller]
+pub(crate) fn once(statement: Statement) -> (i64, u16, String) {
+    let transcript = run([statement]);
+    assert_eq!(transcript.ended, Some(Ended::Exit(0)));
+    seen(&transcript, 0)
+}
+
+/// The result and the data of one attempt alone, which must succeed.
+#[allow(dead_code, reason = "not every test file asks one thing at a time")]
+#[track_caller]
+pub(crate) fn succeeds(statement: Statement) -> (i64, String) {
+    let text = statement.to_string();
+    let (ret, errno, data) = once(statement);
+    assert_eq!(errno, 0, "{text}: {data}");
+    (ret, data)
 }

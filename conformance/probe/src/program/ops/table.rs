@@ -182,7 +182,7 @@ macro_rules! operations {
                 pidfd_getfd_sibling("");
             }
             exec {
-                /// Forks and executes PATH with the probe's environment. ret: exit code, or 128 and the signal;
+                /// Forks and executes PATH with the probe's environment and at most 8 arguments. ret: exit code, or 128 and the signal;
                 /// data: what it printed; data on error: the step (exec: the error is that of execve).
                 exec("PATH [ARG...]");
                 /// Writes the probe's image to a memfd and executes that. ret: 0; data on error: the step
