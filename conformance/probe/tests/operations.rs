@@ -382,3 +382,44 @@ fn rings() {
     assert_eq!(seen(&transcript, 4), (-1, ECONNREFUSED, String::new()));
     assert!(seen(&transcript, 5).0 > 2);
 }
+
+#[test]
+fn limits_are_run_into_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let transcript = run([
+        // prlimit64 of RLIMIT_NOFILE (7) to 64, soft and hard.
+        attempt!("dup_many", 20),
+        attempt!("sys", 302, 0, 7, bytes(b"\x40\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0"), 0),
+        attempt!("dup_many", 100),
+        attempt!("dup_many", 20),
+        attempt!("fork_many", 40),
+        attempt!("sys", 39),
+        attempt!("create_many", path, 30),
+        attempt!("create_many", "/proc/self", 30),
+    ]);
+    assert_eq!(seen(&transcript, 0), (20, 0, String::new()));
+    let (made, _, why) = seen(&transcript, 2);
+    assert!((40..64).contains(&made), "{made} descriptors under a limit of 64");
+    assert_eq!(why, "errno=24");
+    assert_eq!(seen(&transcript, 3), (20, 0, String::new()));
+    assert_eq!(seen(&transcript, 4), (40, 0, String::new()));
+    assert_eq!(seen(&transcript, 6), (30, 0, String::new()));
+    assert_eq!(seen(&transcript, 7), (0, 0, "errno=2".to_owned()));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn other_processes_are_opened_but_not_this_one() {
+    let mut other = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+    let transcript =
+        run([attempt!("sys", 39), attempt!("open_others", "status"), attempt!("open_others", "nothing")]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let own = seen(&transcript, 0).0;
+    let (count, _, pids) = seen(&transcript, 1);
+    let pids: Vec<i64> = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
+    assert!(count > 0 && !pids.contains(&own), "{own} {pids:?}");
+    assert!(count > 100 || pids.contains(&i64::from(other.id())), "{pids:?}");
+    assert_eq!(seen(&transcript, 2), (0, 0, String::new()));
+}

@@ -9,6 +9,7 @@ mod table;
 mod descriptors;
 mod environment;
 mod exec;
+mod exhaustion;
 mod files;
 mod links;
 mod mountinfo;

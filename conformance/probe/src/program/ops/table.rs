@@ -70,6 +70,10 @@ macro_rules! operations {
                 list_pids("");
                 /// Searches all arguments in /proc, but for processes that carry the nonce. ret: a pid, or 0.
                 find_pid_by_cmdline("TEXT");
+                /// Opens FILE (`environ`, `root`, `fd`, ...) of every process in /proc but this one and its parent; meant
+                /// for attempts, whose parent is the probe itself. ret: how many could be opened; data:
+                /// their pids, joined by commas.
+                open_others("FILE");
                 /// Searches a whole file of any length. ret: 1 found, 0 not.
                 find_in_file("PATH TEXT");
                 /// The link /proc/PID/ns/NAME (PID default self). ret: inode number; data: `NAME:[inode]`.
@@ -164,6 +168,17 @@ macro_rules! operations {
                 /// Leaves an orphan in a session of its own that appends a dot to PATH every 100 ms for SECONDS (default
                 /// and most 20). It closes all descriptors, unless `keep`. ret: its pid.
                 double_fork_setsid("PATH [SECONDS] [keep]");
+            }
+            exhaustion {
+                /// Forks children that wait, until it fails or there are COUNT (at most 1024); then ends them.
+                /// ret: how many there were; data: `errno=N` of the failure.
+                fork_many("COUNT");
+                /// Duplicates descriptor 0 until it fails or there are COUNT (below 65536) more; then closes them.
+                /// ret: how many there were; data: `errno=N` of the failure.
+                dup_many("COUNT");
+                /// Creates files in DIR until it fails or there are COUNT (at most 262144); then removes them.
+                /// ret: how many there were; data: `errno=N` of the failure.
+                create_many("DIR COUNT");
             }
             trace {
                 /// PTRACE_ATTACH to a child that waits, and PTRACE_DETACH. ret: 0; data on error: the step.
