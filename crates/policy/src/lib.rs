@@ -10,6 +10,7 @@ pub mod document;
 pub mod host;
 pub mod injection;
 pub mod limits;
+pub mod narrow;
 pub mod paths;
 pub mod policy;
 pub mod syscalls;
@@ -23,6 +24,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use document::{Document, builtin_names};
+pub use narrow::Narrowing;
 pub use paths::{ResolveError, ResolvedEntry, ResolvedRule, ResolvedRules};
 pub use policy::*;
 pub use refusal::Refusal;

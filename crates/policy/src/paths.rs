@@ -8,6 +8,52 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::diagnostic::printable;
 use crate::policy::{Access, Clause, Filesystem, PathEntry};
+use crate::refusal::Refusal;
+
+/// The longest path, without the terminating NUL (`PATH_MAX`, limits.h).
+const MAX_PATH: usize = 4095;
+
+/// The longest name of one file (`NAME_MAX`, limits.h).
+const MAX_NAME: usize = 255;
+
+/// Whether a rule may name `path`: absolute, or relative to the directory in which the run starts.
+///
+/// # Errors
+///
+/// `..` is refused, not resolved: what it leads to depends on symbolic links, so the text would not say what the
+/// rule covers. What looks like a pattern, a variable or `~` is refused, because as a plain name it would silently
+/// protect nothing.
+pub(crate) fn check_path(path: &Path) -> Result<(), Refusal> {
+    let text = path.to_string_lossy();
+    let shown = printable(&text);
+    let (message, help) = if text.is_empty() {
+        ("path is empty".to_owned(), "write `.` for the directory that the run starts in")
+    } else if text.contains('\0') {
+        (format!("path `{shown}` contains a NUL byte"), "no file has such a name")
+    } else if text.starts_with('~') {
+        (
+            format!("`~` in path `{shown}` is not expanded"),
+            "write the path absolute, or `./~` for such a file",
+        )
+    } else if text.starts_with('$') || text.contains("${") {
+        (format!("variable in path `{shown}` is not expanded"), "write the path itself, absolute or relative")
+    } else if text.contains(['*', '?']) {
+        (
+            format!("path `{shown}` looks like a pattern"),
+            "paths are not patterns: name the directory, or each file",
+        )
+    } else if path.components().any(|component| component == Component::ParentDir) {
+        (format!("path `{shown}` contains `..`"), "write the path that it leads to, absolute")
+    } else if path.as_os_str().len() > MAX_PATH || path.iter().any(|name| name.len() > MAX_NAME) {
+        (
+            format!("path `{shown}` is longer than a path can be"),
+            "a path has at most 4095 bytes, a name in it 255",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(message, help))
+}
 
 /// `path` without `.` components, repeated and final slashes. `.` itself becomes the empty path.
 pub(crate) fn normalised(path: &Path) -> PathBuf {
@@ -123,7 +169,7 @@ fn resolve_entry(entry: &PathEntry, cwd: &Path) -> ResolvedEntry {
 }
 
 /// `path`, which is absolute, without `.` and `..`, as if no directory were a symbolic link.
-fn lexically_resolved(path: &Path) -> PathBuf {
+pub(crate) fn lexically_resolved(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::from("/");
     for component in path.components() {
         match component {

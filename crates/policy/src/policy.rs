@@ -6,6 +6,7 @@
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ pub struct Filesystem {
     pub no_execute: Vec<PathEntry>,
     /// The size of the private `/tmp`, and of the private `/dev/shm`, each. Default 256 MiB.
     pub tmp: ByteSize,
+}
+
+impl Filesystem {
+    /// The smallest private `/tmp`: a few files. Zero would mean "no limit" to tmpfs(5).
+    pub const MIN_TMP: ByteSize = ByteSize::from_bytes(64 << 10);
 }
 
 impl Default for Filesystem {
@@ -269,6 +275,16 @@ pub enum NetworkMode {
     Open,
 }
 
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Allowlist => "allowlist",
+            Self::Open => "open",
+        })
+    }
+}
+
 /// The mechanism that carries allowed traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -363,6 +379,17 @@ pub struct Resources {
     pub file_size: ByteSize,
     /// Bytes of standard output and standard error together.
     pub output: Option<ByteSize>,
+}
+
+impl Resources {
+    /// The least memory in which a process starts at all.
+    pub const MIN_MEMORY: ByteSize = ByteSize::from_mib(1);
+
+    /// From one process to the kernel's `PID_MAX_LIMIT` (include/linux/threads.h).
+    pub const PROCESSES: RangeInclusive<u32> = 1..=4_194_304;
+
+    /// From what a dynamic loader needs to the default of `fs.nr_open` (proc_sys_fs(5)).
+    pub const OPEN_FILES: RangeInclusive<u32> = 8..=1_048_576;
 }
 
 impl Default for Resources {

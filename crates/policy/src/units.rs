@@ -1,6 +1,7 @@
 //! Quantities that carry their unit in their type.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h"
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// From a hundredth of a processor to 1024 of them, in thousandths.
-const MILLICPUS: std::ops::RangeInclusive<u32> = 10..=1_024_000;
+const MILLICPUS: RangeInclusive<u32> = 10..=1_024_000;
 
 impl FromStr for ByteSize {
     type Err = Refusal;
@@ -94,6 +95,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, Refusal> {
     duration.ok_or_else(|| {
         Refusal::new(format!("duration `{shown}` is too long"), "the longest duration is 8760h")
     })
+}
+
+/// Passes on a limit of processor time that the kernel can keep.
+///
+/// # Errors
+///
+/// Not in whole seconds: the kernel counts it so (`RLIMIT_CPU`, setrlimit(2)).
+pub fn check_cpu_time(time: Duration) -> Result<Duration, Refusal> {
+    if time.subsec_nanos() == 0 {
+        return Ok(time);
+    }
+    let message = format!("processor time of {time:?} is not in whole seconds");
+    Err(Refusal::new(message, "the kernel counts it in seconds (RLIMIT_CPU, setrlimit(2))"))
 }
 
 /// Reads a number of processors, such as `2` or `1.5`, in thousandths of one.

@@ -1,26 +1,16 @@
 //! The section `filesystem`.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::Reader;
 use crate::diagnostic::printable;
-use crate::paths::normalised;
+use crate::paths::{check_path, normalised};
 use crate::policy::{Access, Base, Clause, Filesystem, PathEntry, PathRule};
-use crate::refusal::Refusal;
 use crate::yaml::{Node, Value};
 
 pub(super) const KEYS: &[&str] = &["base", "read_only", "read_write", "hidden", "no_execute", "tmp"];
 pub(super) const ENTRY_KEYS: &[&str] = &["path", "optional"];
-
-/// The smallest private `/tmp`: a few files. Zero would mean "no limit" to tmpfs(5).
-const MIN_TMP: u64 = 64 << 10;
-
-/// The longest path, without the terminating NUL (`PATH_MAX`, limits.h).
-const MAX_PATH: usize = 4095;
-
-/// The longest name of one file (`NAME_MAX`, limits.h).
-const MAX_NAME: usize = 255;
 
 pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Filesystem {
     let strictest = Filesystem::default();
@@ -45,7 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Filesyste
     lint_no_execute(reader, &named, &no_execute);
 
     let bases = &[("host", Base::Host), ("none", Base::None)];
-    let tmp = field("tmp").and_then(|node| reader.size(node, "filesystem.tmp", MIN_TMP));
+    let tmp = field("tmp").and_then(|node| reader.size(node, "filesystem.tmp", Filesystem::MIN_TMP));
     Filesystem {
         base: reader.word(field("base"), "filesystem.base", bases).unwrap_or_default(),
         rules: rules.into_iter().map(|(_, rule)| rule).collect(),
@@ -82,48 +72,11 @@ fn entries<'n>(
             _ => (node, false),
         };
         let Some(text) = reader.text(at, "a path") else { continue };
-        if let Some(path) = reader.parsed(at, parse_path(text)) {
-            entries.push((at, PathEntry { clause, path, optional }));
+        if reader.parsed(at, check_path(Path::new(text))).is_some() {
+            entries.push((at, PathEntry { clause, path: text.into(), optional }));
         }
     }
     entries
-}
-
-/// Reads a path as a policy writes it: absolute, or relative to the directory in which the run starts.
-///
-/// `..` is refused, not resolved: what it leads to depends on symbolic links, so the text would not say what the
-/// rule covers. What looks like a pattern, a variable or `~` is refused, because as a plain name it would silently
-/// protect nothing.
-fn parse_path(text: &str) -> Result<PathBuf, Refusal> {
-    let shown = printable(text);
-    let path = Path::new(text);
-    let (message, help) = if text.is_empty() {
-        ("path is empty".to_owned(), "write `.` for the directory that the run starts in")
-    } else if text.contains('\0') {
-        (format!("path `{shown}` contains a NUL byte"), "no file has such a name")
-    } else if text.starts_with('~') {
-        (
-            format!("`~` in path `{shown}` is not expanded"),
-            "write the path absolute, or `./~` for such a file",
-        )
-    } else if text.starts_with('$') || text.contains("${") {
-        (format!("variable in path `{shown}` is not expanded"), "write the path itself, absolute or relative")
-    } else if text.contains(['*', '?']) {
-        (
-            format!("path `{shown}` looks like a pattern"),
-            "paths are not patterns: name the directory, or each file",
-        )
-    } else if path.components().any(|component| component == Component::ParentDir) {
-        (format!("path `{shown}` contains `..`"), "write the path that it leads to, absolute")
-    } else if text.len() > MAX_PATH || path.iter().any(|name| name.len() > MAX_NAME) {
-        (
-            format!("path `{shown}` is longer than a path can be"),
-            "a path has at most 4095 bytes, a name in it 255",
-        )
-    } else {
-        return Ok(path.to_owned());
-    };
-    Err(Refusal::new(message, help))
 }
 
 /// The rules by normalised path.

@@ -4,23 +4,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Reader;
-use crate::diagnostic::printable;
 use crate::policy::{Clause, Resources};
 use crate::refusal::Refusal;
-use crate::units::{ByteSize, parse_cpus, parse_duration};
+use crate::units::{ByteSize, check_cpu_time, parse_cpus, parse_duration};
 use crate::yaml::Node;
 
 pub(super) const KEYS: &[&str] =
     &["memory", "processes", "cpus", "cpu_time", "wall_time", "open_files", "file_size", "output"];
-
-/// The least memory in which a process starts at all.
-const MIN_MEMORY: u64 = 1 << 20;
-
-/// From one process to the kernel's `PID_MAX_LIMIT` (include/linux/threads.h).
-const PROCESSES: RangeInclusive<u32> = 1..=4_194_304;
-
-/// From what a dynamic loader needs to the default of `fs.nr_open` (proc_sys_fs(5)).
-const OPEN_FILES: RangeInclusive<u32> = 8..=1_048_576;
 
 pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Resources {
     let strictest = Resources::default();
@@ -29,42 +19,34 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Resources
     let fields = reader.fields(section, "resources");
     let field = |key: &str| fields.get(key).copied();
     Resources {
-        memory: field("memory").and_then(|node| reader.size(node, "resources.memory", MIN_MEMORY)),
+        memory: field("memory").and_then(|node| reader.size(node, "resources.memory", Resources::MIN_MEMORY)),
         processes: field("processes")
-            .and_then(|node| reader.amount(node, "resources.processes", PROCESSES))
+            .and_then(|node| reader.amount(node, "resources.processes", Resources::PROCESSES))
             .unwrap_or(strictest.processes),
         millicpus: field("cpus")
             .and_then(|node| reader.quantity(node, "resources.cpus", "a number", parse_cpus)),
         cpu_time: field("cpu_time").and_then(|node| cpu_time(reader, node)),
         wall_time: field("wall_time").and_then(|node| reader.duration(node, "resources.wall_time")),
         open_files: field("open_files")
-            .and_then(|node| reader.amount(node, "resources.open_files", OPEN_FILES))
+            .and_then(|node| reader.amount(node, "resources.open_files", Resources::OPEN_FILES))
             .unwrap_or(strictest.open_files),
         file_size: field("file_size")
-            .and_then(|node| reader.size(node, "resources.file_size", 0))
+            .and_then(|node| reader.size(node, "resources.file_size", ByteSize::default()))
             .unwrap_or(strictest.file_size),
-        output: field("output").and_then(|node| reader.size(node, "resources.output", 0)),
+        output: field("output").and_then(|node| reader.size(node, "resources.output", ByteSize::default())),
     }
 }
 
 fn cpu_time(reader: &mut Reader<'_>, node: &Node) -> Option<Duration> {
     let time = reader.duration(node, "resources.cpu_time")?;
-    if time.subsec_nanos() != 0 {
-        let written = printable(reader.text_of(node));
-        reader
-            .report(node, format!("processor time `{written}` is not in whole seconds"))
-            .help("the kernel counts it in seconds (RLIMIT_CPU, setrlimit(2))");
-        return None;
-    }
-    Some(time)
+    reader.parsed(node, check_cpu_time(time))
 }
 
 impl Reader<'_> {
-    /// A size of at least `least` bytes.
-    pub(super) fn size(&mut self, node: &Node, clause: &'static str, least: u64) -> Option<ByteSize> {
+    /// A size of at least `least`.
+    pub(super) fn size(&mut self, node: &Node, clause: &'static str, least: ByteSize) -> Option<ByteSize> {
         let size: ByteSize = self.quantity(node, clause, "a size", str::parse)?;
-        if size.bytes() < least {
-            let least = ByteSize::from_bytes(least);
+        if size < least {
             self.report(node, format!("`{clause}` of {size} is too small"))
                 .help(format!("it is at least {least}"));
             return None;
