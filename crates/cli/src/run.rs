@@ -8,6 +8,7 @@ use palisade::{Command, Ending, Forwarding, Outcome, code, launch, prepare, supe
 use palisade_host::Depth;
 use palisade_plan::Plan;
 use palisade_plan::plan::VERSION;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Run;
 use crate::source::{Decided, Told, decided};
@@ -21,14 +22,11 @@ pub(crate) fn run(arguments: &Run) -> ExitCode {
 }
 
 fn execute(arguments: &Run) -> Result<u8, Told> {
-    let Some((program, rest)) = arguments.command.split_first() else {
-        message::error("no command", Some("palisade run -- CMD ARGS"));
+    let Some((program, rest)) = arguments.command.split_first().filter(|(program, _)| !program.is_empty())
+    else {
+        message::error("no command", Some("palisade run [FLAGS] -- CMD ARGS"));
         return Err(Told);
     };
-    if program.is_empty() {
-        message::error("the command is empty", Some("palisade run -- CMD ARGS"));
-        return Err(Told);
-    }
     let (plan, decided) = match &arguments.plan {
         Some(file) => (read_plan(file)?, None),
         None => {
@@ -55,6 +53,7 @@ fn start(plan: &Plan, command: &Command) -> Result<Outcome, Told> {
         message::error(format!("signalfd: {errno}"), None);
         Told
     })?;
+    raise_open_files();
     let prepared = prepare(plan, command).map_err(|error| {
         message::error(error, None);
         Told
@@ -64,6 +63,14 @@ fn start(plan: &Plan, command: &Command) -> Result<Outcome, Told> {
         Told
     })?;
     Ok(supervise(launched, Some(&forwarding)))
+}
+
+/// A privileged caller's trees are open descriptors until they are mounted, one for each rule: the soft limit of most
+/// logins would stop at a thousand. The workload gets its own limit.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // On failure the number of rules is what the soft limit allows, with an exact error beyond.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// One line when anything gets less than it asked for.

@@ -1,15 +1,20 @@
 //! What stands at the paths that a policy names.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use palisade_plan::facts::{Caller, Kind, PathFact, Present};
+use palisade_plan::facts::{Ability, Caller, Kind, PathFact, Present};
 use rustix::io::Errno;
 
 use crate::trial;
 
-pub(crate) fn fact(path: &Path, caller: &Caller) -> PathFact {
+/// What was found out about file systems, by device: it is the same for every path on one.
+#[derive(Default)]
+pub(crate) struct FileSystems(BTreeMap<u64, Ability>);
+
+pub(crate) fn fact(path: &Path, caller: &Caller, known: &mut FileSystems) -> PathFact {
     let canonical = match fs::canonicalize(path) {
         Ok(canonical) => canonical,
         Err(error) => return PathFact::Missing(reason(&error)),
@@ -18,7 +23,9 @@ pub(crate) fn fact(path: &Path, caller: &Caller) -> PathFact {
         Ok(metadata) => metadata,
         Err(error) => return PathFact::Missing(reason(&error)),
     };
-    let idmap = caller.privileged.then(|| trial::idmap(&canonical));
+    let idmap = caller
+        .privileged
+        .then(|| known.0.entry(metadata.dev()).or_insert_with(|| trial::idmap(&canonical)).clone());
     PathFact::Present(Present {
         kind: kind(&metadata),
         uid: metadata.uid(),

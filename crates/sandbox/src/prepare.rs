@@ -113,8 +113,9 @@ pub fn prepare(plan: &Plan, command: &Command) -> Result<Prepared, PrepareError>
     let privileged = uid.outside != rustix::process::geteuid().as_raw();
 
     let mut operations = Vec::with_capacity(plan.steps.len());
+    let mut carriers = Carriers::default();
     for (index, planned) in plan.steps.iter().enumerate() {
-        operations.push(operation(&planned.step, index + 1, privileged)?);
+        operations.push(operation(&planned.step, index + 1, privileged, &mut carriers)?);
     }
     let mut trees: Vec<i32> = operations
         .iter()
@@ -157,7 +158,12 @@ fn namespace_bits(list: &[Namespace]) -> u64 {
         .fold(0, |bits, bit| bits | bit)
 }
 
-fn operation(step: &Step, number: usize, privileged: bool) -> Result<Operation, PrepareError> {
+fn operation(
+    step: &Step,
+    number: usize,
+    privileged: bool,
+    carriers: &mut Carriers,
+) -> Result<Operation, PrepareError> {
     Ok(match step {
         Step::NewNamespaces { .. } | Step::MapIds { .. } => Operation::Done,
         Step::CloseDescriptors {} => Operation::CloseDescriptors,
@@ -196,7 +202,7 @@ fn operation(step: &Step, number: usize, privileged: bool) -> Result<Operation, 
             options: c"newinstance,ptmxmode=0666,mode=0620,max=64".into(),
         },
         Step::MountBind { source, path, attributes, recursive, idmap } => Operation::MountBind {
-            source: bind_source(source, *recursive, idmap.as_ref(), number, privileged)?,
+            source: bind_source(source, *recursive, idmap.as_ref(), number, privileged, carriers)?,
             path: relative(path)?,
             attributes: attribute_bits(*attributes),
             recursive: *recursive,
@@ -249,6 +255,7 @@ fn bind_source(
     idmap: Option<&IdMap>,
     step: usize,
     privileged: bool,
+    carriers: &mut Carriers,
 ) -> Result<Source, PrepareError> {
     let failed = |call| move |errno| PrepareError::Source { step, path: path.to_path_buf(), call, errno };
     let found = rustix::fs::openat2(
@@ -275,16 +282,31 @@ fn bind_source(
     sys_mount::set_private(tree.as_fd())
         .map_err(|errno| failed("mount_setattr")(Errno::from_raw_os_error(errno.0)))?;
     if let Some(map) = idmap {
-        apply_idmap(&tree, map)
+        carriers
+            .apply(&tree, map)
             .map_err(|message| PrepareError::IdMap { path: path.to_path_buf(), message })?;
     }
     Ok(Source::Tree(tree))
 }
 
-fn apply_idmap(tree: &OwnedFd, map: &IdMap) -> Result<(), String> {
-    let user_namespace = carrier(pair(map.uid), pair(map.gid)).map_err(|error| error.to_string())?;
-    sys_mount::set_idmap(tree.as_fd(), user_namespace.as_fd())
-        .map_err(|errno| format!("mount_setattr: {errno}"))
+/// The user namespaces that carry id maps, one for each map: most trees of a plan have the same owner.
+#[derive(Default)]
+struct Carriers(Vec<(IdMap, OwnedFd)>);
+
+impl Carriers {
+    fn apply(&mut self, tree: &OwnedFd, map: &IdMap) -> Result<(), String> {
+        let known = self.0.iter().position(|(known, _)| known == map);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let made = carrier(pair(map.uid), pair(map.gid)).map_err(|error| error.to_string())?;
+                self.0.push((*map, made));
+                self.0.len() - 1
+            }
+        };
+        sys_mount::set_idmap(tree.as_fd(), self.0[index].1.as_fd())
+            .map_err(|errno| format!("mount_setattr: {errno}"))
+    }
 }
 
 fn mount_flags(attributes: MountAttributes) -> MountFlags {
