@@ -14,12 +14,35 @@ pub struct Mutant {
     pub plan: Value,
     /// The groups of the catalogue whose probes are most likely to notice; they are tried first.
     pub groups: &'static [&'static str],
-    /// The system call that the mutant lets through, where it is about one.
-    pub call: Option<String>,
+    /// What the mutant is about, where that tells which probes can notice it at all.
+    pub about: About,
 }
 
-/// Steps that build what the workload needs and that protect nothing.
-const BUILDING: &[&str] = &["make_directory", "make_file", "make_link"];
+/// What a mutant is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The whole step.
+    Step,
+    /// It lets this system call through.
+    Call(String),
+    /// It leaves this filter guard open: `foreign_arch`, `x32` or `unknown`.
+    Guard(&'static str),
+    /// It leaves out what is mounted below this path of the host.
+    Submounts(String),
+}
+
+/// Steps that give the workload something and so protect nothing: without one, less can be reached. They are weakened
+/// only.
+const GIVING: &[&str] = &[
+    "loopback_up",
+    "make_directory",
+    "make_file",
+    "make_link",
+    "mount_bind",
+    "mount_devpts",
+    "mount_proc",
+    "mount_tmpfs",
+];
 
 /// The groups that look at what a kind of step does.
 fn groups(kind: &str) -> &'static [&'static str] {
@@ -60,7 +83,7 @@ pub fn all(plan: &Value) -> Result<Vec<Mutant>, String> {
             return Err(format!("step {index} is not an object of one key: {step}"));
         };
         let at = Site { plan, index, kind, operands };
-        if !BUILDING.contains(&kind.as_str()) {
+        if !GIVING.contains(&kind.as_str()) {
             mutants.push(at.dropped());
         }
         at.weakened(&mut mutants);
@@ -82,7 +105,7 @@ impl Site<'_> {
         if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
             steps.remove(self.index);
         }
-        self.mutant(format!("drop {}", self.label()), plan, None)
+        self.mutant(format!("drop {}", self.label()), plan, About::Step)
     }
 
     /// The kind of the step and the operand that tells it from others of its kind.
@@ -91,43 +114,45 @@ impl Site<'_> {
         operand.map_or_else(|| self.kind.to_owned(), |operand| format!("{} {operand}", self.kind))
     }
 
-    fn mutant(&self, name: String, plan: Value, call: Option<String>) -> Mutant {
-        Mutant { name, plan, groups: groups(self.kind), call }
+    fn mutant(&self, name: String, plan: Value, about: About) -> Mutant {
+        Mutant { name, plan, groups: groups(self.kind), about }
     }
 
     /// The plan with `value` at `pointer` below this step's operands.
-    fn with(&self, what: &str, pointer: &str, value: Value, call: Option<String>) -> Mutant {
+    fn with(&self, what: &str, pointer: &str, value: Value, about: About) -> Mutant {
         let mut plan = self.plan.clone();
         let pointer = format!("/steps/{}/step/{}{pointer}", self.index, self.kind);
         if let Some(place) = plan.pointer_mut(&pointer) {
             *place = value;
         }
-        self.mutant(format!("weaken {}: {what}", self.label()), plan, call)
+        self.mutant(format!("weaken {}: {what}", self.label()), plan, about)
     }
 
     fn weakened(&self, mutants: &mut Vec<Mutant>) {
         if let Some(attributes) = self.operands.get("attributes").and_then(Value::as_object) {
             for (flag, _) in attributes.iter().filter(|(_, set)| **set == Value::Bool(true)) {
                 let pointer = format!("/attributes/{flag}");
-                mutants.push(self.with(&format!("not {flag}"), &pointer, Value::Bool(false), None));
+                mutants.push(self.with(&format!("not {flag}"), &pointer, Value::Bool(false), About::Step));
             }
         }
         if self.operands.get("recursive") == Some(&Value::Bool(true)) {
-            mutants.push(self.with("not recursive", "/recursive", Value::Bool(false), None));
+            let source = self.operands.get("source").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let about = About::Submounts(source);
+            mutants.push(self.with("not recursive", "/recursive", Value::Bool(false), about));
         }
         match self.kind {
             "new_namespaces" => self.fewer_namespaces(mutants),
             "map_ids" => {
                 for id in ["uid", "gid"] {
                     let pointer = format!("/{id}/outside");
-                    mutants.push(self.with(&format!("{id} 0 outside"), &pointer, 0.into(), None));
+                    mutants.push(self.with(&format!("{id} 0 outside"), &pointer, 0.into(), About::Step));
                 }
             }
             "drop_bounding_set" | "drop_capabilities" => {
                 let kept = Value::from(vec!["CAP_SYS_ADMIN"]);
-                mutants.push(self.with("keep CAP_SYS_ADMIN", "/keep", kept, None));
+                mutants.push(self.with("keep CAP_SYS_ADMIN", "/keep", kept, About::Step));
             }
-            "mount_tmpfs" => mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), None)),
+            "mount_tmpfs" => mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step)),
             "install_seccomp" => self.weaker_filter(mutants),
             _ => {}
         }
@@ -139,14 +164,19 @@ impl Site<'_> {
             let mut fewer = all.clone();
             fewer.remove(index);
             let what = format!("without {}", name.as_str().unwrap_or("one"));
-            mutants.push(self.with(&what, "/namespaces", fewer.into(), None));
+            mutants.push(self.with(&what, "/namespaces", fewer.into(), About::Step));
         }
     }
 
     fn weaker_filter(&self, mutants: &mut Vec<Mutant>) {
         let allow = || Value::from("allow");
         for guard in ["foreign_arch", "x32", "unknown"] {
-            mutants.push(self.with(&format!("{guard} allow"), &format!("/profile/{guard}"), allow(), None));
+            mutants.push(self.with(
+                &format!("{guard} allow"),
+                &format!("/profile/{guard}"),
+                allow(),
+                About::Guard(guard),
+            ));
         }
         let Some(rules) = self.operands.pointer("/profile/rules").and_then(Value::as_object) else { return };
         for (call, rule) in rules {
@@ -154,7 +184,7 @@ impl Site<'_> {
                 continue;
             }
             let pointer = format!("/profile/rules/{call}");
-            mutants.push(self.with(&format!("{call} allow"), &pointer, allow(), Some(call.clone())));
+            mutants.push(self.with(&format!("{call} allow"), &pointer, allow(), About::Call(call.clone())));
             let cases = rule.get("cases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let refuses = |case: &&Value| case.get("then") != Some(&allow());
             // A case that refuses means something only where the rest allows.
@@ -163,7 +193,7 @@ impl Site<'_> {
                     let about = case.get("about").and_then(Value::as_str).unwrap_or_default();
                     let pointer = format!("{pointer}/cases/{number}/then");
                     let what = format!("{call} allow: {about}");
-                    mutants.push(self.with(&what, &pointer, allow(), Some(call.clone())));
+                    mutants.push(self.with(&what, &pointer, allow(), About::Call(call.clone())));
                 }
             }
         }

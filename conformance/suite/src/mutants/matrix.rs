@@ -32,6 +32,8 @@ pub struct Row {
     pub mutant: String,
     /// What became of it.
     pub fate: Fate,
+    /// How long it took to know, in milliseconds.
+    pub duration_ms: u64,
 }
 
 /// All mutants of a plan.
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     fn matrix() -> Matrix {
-        let row = |mutant: &str, fate| Row { mutant: mutant.to_owned(), fate };
+        let row = |mutant: &str, fate| Row { mutant: mutant.to_owned(), fate, duration_ms: 0 };
         let probes = ["mnt/mount", "mnt/umount2", "mnt/chroot", "sys/a"].map(str::to_owned).to_vec();
         Matrix {
             schema: SCHEMA,

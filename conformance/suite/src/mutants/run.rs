@@ -13,10 +13,10 @@ use palisade_probe::{attempt, control};
 use serde_json::Value;
 
 use super::Extent;
-use super::derive::{self, Mutant};
+use super::derive::{self, About, Mutant};
 use super::matrix::{Fate, Matrix, Row, SCHEMA};
 use crate::adapters::Palisade;
-use crate::catalogue::{Outside, Probe, Severity, Workload};
+use crate::catalogue::{Need, Outside, Probe, Severity, Workload};
 use crate::judge::{Evidence, judge};
 use crate::observation::{Observation, Unseen};
 use crate::run::Runner;
@@ -63,14 +63,12 @@ pub fn run(
         }
     };
     let numbered: Vec<(usize, &Mutant)> = mutants.iter().enumerate().collect();
-    let fates = runner.each(
+    let rows = runner.each(
         &numbered,
         |_| false,
-        |place, (number, mutant)| bench.fate(place, &dir.join(format!("{number}.json")), mutant),
+        |place, (number, mutant)| bench.row(place, &dir.join(format!("{number}.json")), mutant),
     )?;
-    let fates = fates.into_iter().collect::<io::Result<Vec<Fate>>>()?;
-    let rows: Vec<Row> =
-        mutants.iter().zip(fates).map(|(mutant, fate)| Row { mutant: mutant.name.clone(), fate }).collect();
+    let rows = rows.into_iter().collect::<io::Result<Vec<Row>>>()?;
     let idle = (extent == Extent::Full).then(|| idle(&bench.probes, &rows));
     let matrix = Matrix {
         schema: SCHEMA,
@@ -163,6 +161,13 @@ impl<'a> Bench<'a> {
         Ok(if failing.is_empty() { Ok(bench) } else { Err(failing) })
     }
 
+    fn row(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Row> {
+        let start = Instant::now();
+        let fate = self.fate(place, path, mutant)?;
+        let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Row { mutant: mutant.name.clone(), fate, duration_ms })
+    }
+
     fn fate(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Fate> {
         fs::write(path, serde_json::to_vec(&mutant.plan)?)?;
         let adapter = Palisade::with_plan(self.palisade, path);
@@ -178,6 +183,7 @@ impl<'a> Bench<'a> {
             Err(Unseen::NotAttempted(why)) => {
                 return Ok(Fate::FailsClosed(format!("the workload does not run: {why}")));
             }
+            Err(Unseen::TimedOut) => return Ok(Fate::FailsClosed("the runtime hangs".to_owned())),
             _ => {}
         }
         let mut killers = Vec::new();
@@ -195,12 +201,15 @@ impl<'a> Bench<'a> {
             killers.sort();
             return Ok(Fate::Killed(killers));
         }
-        Ok(self.inexpressible(mutant).map_or(Fate::Survived, Fate::Inexpressible))
+        Ok(self.inexpressible(place, mutant)?.map_or(Fate::Survived, Fate::Inexpressible))
     }
 
     /// The probes, those of the mutant's own groups first, and of these the ones about its system call first.
     fn in_order(&self, mutant: &Mutant) -> Vec<&Probe> {
-        let number = mutant.call.as_deref().and_then(palisade_policy::syscalls::number);
+        let number = match &mutant.about {
+            About::Call(name) => palisade_policy::syscalls::number(name),
+            _ => None,
+        };
         let mut probes: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.serial).collect();
         probes.sort_by_key(|probe| {
             let about = number.is_some_and(|number| calls(probe).contains(&u64::from(number)));
@@ -210,14 +219,37 @@ impl<'a> Bench<'a> {
         probes
     }
 
-    /// Why no probe can notice the mutant on this machine: every probe about its call is unsupported here.
-    fn inexpressible(&self, mutant: &Mutant) -> Option<String> {
-        let number = u64::from(palisade_policy::syscalls::number(mutant.call.as_deref()?)?);
-        if self.probes.iter().any(|probe| calls(probe).contains(&number)) {
+    /// Why nothing can notice the mutant on this machine, where that can be checked: every probe about it is unsupported
+    /// here, or what it leaves open does not exist here.
+    fn inexpressible(&self, place: &mut Place<'_>, mutant: &Mutant) -> io::Result<Option<String>> {
+        Ok(match &mutant.about {
+            About::Step => None,
+            About::Call(name) => {
+                let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else {
+                    return Ok(None);
+                };
+                self.all_unsupported(|probe| calls(probe).contains(&number))
+            }
+            About::Guard("foreign_arch") => self.all_unsupported(|probe| probe.needs.contains(&Need::Ia32)),
+            About::Guard("x32") => self.all_unsupported(|probe| probe.needs.contains(&Need::X32)),
+            About::Guard(_) => None,
+            About::Submounts(source) => {
+                let _stand = place.stand(&[])?;
+                let below = format!(" {}/", source.trim_end_matches('/'));
+                let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
+                let none = !mounts.lines().any(|line| line.contains(&below));
+                none.then(|| format!("nothing is mounted below {source} here"))
+            }
+        })
+    }
+
+    /// Where at least one probe is about it and all of them are unsupported: the first, with its reason.
+    fn all_unsupported(&self, about: impl Fn(&Probe) -> bool) -> Option<String> {
+        if self.probes.iter().any(&about) {
             return None;
         }
-        let about = self.unsupported.values().find(|(probe, _)| calls(probe).contains(&number));
-        about.map(|(probe, why)| format!("{}: {why}", probe.id))
+        let unsupported = self.unsupported.values().find(|(probe, _)| about(probe));
+        unsupported.map(|(probe, why)| format!("{}: {why}", probe.id))
     }
 }
 
