@@ -2,7 +2,7 @@
 
 pub use super::Expect::{self, *};
 pub use super::Severity::{Critical, High, Low, Medium};
-pub use super::{Action, Canary, Need, Outside, Planted, Probe};
+pub use super::{Action, Canary, Need, Outside, Planted, Probe, Severity};
 
 /// Statements of the probe program and their operands.
 pub use palisade_probe::script::{BAD, NONCE, NULL, Piece, bits, buffer, bytes, memory, result, text};
