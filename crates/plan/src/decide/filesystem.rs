@@ -2,8 +2,6 @@
 
 mod rules;
 
-pub(super) use rules::absolute;
-
 use std::path::{Path, PathBuf};
 
 use palisade_policy::{Access, Base, ByteSize, Clause, Filesystem, Policy};

@@ -92,11 +92,12 @@ pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Resu
     if reasons.is_empty() { Ok(plan) } else { Err(Refusal { reasons }) }
 }
 
-/// The paths that `policy` names, absolute: what a survey has to look up for [`decide`].
+/// The paths that `policy` names, absolute: what a survey has to look up for [`decide`]. None of a policy whose rules
+/// contradict each other in this directory, which [`decide`] refuses.
 pub fn named_paths(policy: &Policy, directory: &Path) -> BTreeSet<PathBuf> {
-    let filesystem = &policy.filesystem;
-    let rules = filesystem.rules.iter().map(|rule| &rule.entry);
-    rules.chain(&filesystem.no_execute).map(|entry| filesystem::absolute(directory, entry)).collect()
+    let Ok(resolved) = policy.filesystem.resolve(directory) else { return BTreeSet::new() };
+    let rules = resolved.rules().iter().map(|rule| &rule.entry);
+    rules.chain(resolved.no_execute()).map(|entry| entry.path.clone()).collect()
 }
 
 /// A plan that is being decided.

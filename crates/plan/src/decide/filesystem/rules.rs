@@ -3,9 +3,9 @@
 //! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use palisade_policy::{Access, ByteSize, Clause, Filesystem, PathEntry};
+use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, ResolvedEntry};
 
 use super::super::layout::{Layout, Place};
 use super::super::process::outside_ids;
@@ -18,12 +18,10 @@ const OWN: &[&str] = &["/proc", "/dev"];
 
 /// One rule, with what was found at its path.
 struct Rule<'a> {
-    clause: &'a Clause,
-    /// As the policy and the directory of the run name it.
-    name: PathBuf,
+    /// The clause, and the path as the policy and the directory of the run name it.
+    entry: &'a ResolvedEntry,
     access: Access,
     fact: &'a PathFact,
-    optional: bool,
 }
 
 /// Plans every rule, and where the workload starts.
@@ -34,31 +32,33 @@ pub(super) fn rules(
     layout: &mut Layout,
     draft: &mut Draft,
 ) {
+    let resolved = match filesystem.resolve(&situation.directory) {
+        Ok(resolved) => resolved,
+        Err(errors) => {
+            for error in errors {
+                draft.refuse(contradictory_clause(&error), error.to_string(), None);
+            }
+            return;
+        }
+    };
     let missing = PathFact::Missing("the facts do not cover it".into());
-    let mut rules: Vec<Rule<'_>> = filesystem
-        .rules
+    let mut rules: Vec<Rule<'_>> = resolved
+        .rules()
         .iter()
         .map(|rule| {
-            let name = absolute(&situation.directory, &rule.entry);
-            let fact = facts.path(&name).unwrap_or(&missing);
-            Rule {
-                clause: &rule.entry.clause,
-                name,
-                access: rule.access,
-                fact,
-                optional: rule.entry.optional,
-            }
+            let fact = facts.path(&rule.entry.path).unwrap_or(&missing);
+            Rule { entry: &rule.entry, access: rule.access, fact }
         })
         .collect();
     // By the file that is reached, not the name that is typed; at equal depth the strictest comes last and covers.
     rules.sort_by_key(|rule| {
         let place = match rule.fact {
             PathFact::Present(present) => present.canonical.clone(),
-            PathFact::Missing(_) => rule.name.clone(),
+            PathFact::Missing(_) => rule.entry.path.clone(),
         };
         (place.components().count(), place, std::cmp::Reverse(rule.access))
     });
-    let noexec = no_execute(filesystem, facts, situation, draft);
+    let noexec = no_execute(resolved.no_execute(), facts, draft);
     // A hidden directory that shows something below it has to be searchable.
     let visible: Vec<PathBuf> = rules
         .iter()
@@ -82,7 +82,7 @@ pub(super) fn rules(
             && layout.is_mount(&present.canonical)
             && !layout.enclosing(&present.canonical).host
         {
-            draft.step(rule.clause, Step::SealMount { path: present.canonical.clone() });
+            draft.step(&rule.entry.clause, Step::SealMount { path: present.canonical.clone() });
         }
     }
     for (path, clause) in &noexec {
@@ -102,24 +102,14 @@ fn present(fact: &PathFact) -> Option<&Present> {
     }
 }
 
-/// The path of an entry, absolute.
-pub(in crate::decide) fn absolute(directory: &Path, entry: &PathEntry) -> PathBuf {
-    normal(&directory.join(&entry.path))
-}
-
-/// A path without `.` and `..`, by its text alone. `..` at the root stays at the root.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => normal.push(name),
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
+/// The clause to blame for rules that make no sense in this directory.
+fn contradictory_clause(error: &ResolveError) -> &Clause {
+    const DIRECTORY: &Clause = &Clause::new("filesystem");
+    match error {
+        ResolveError::WorkingDirectory(_) => DIRECTORY,
+        ResolveError::Contradiction { second, .. } => &second.0,
+        ResolveError::HiddenRoot(clause) => clause,
     }
-    normal
 }
 
 /// Paths that no rule can be about.
@@ -131,7 +121,7 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
             _ => "a rule about / would show the whole host",
         };
         draft.refuse(
-            rule.clause,
+            &rule.entry.clause,
             message,
             Some("name the directories that the workload needs, or run in one of them"),
         );
@@ -139,7 +129,7 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
     }
     if let Some(own) = OWN.iter().find(|own| path.starts_with(own)) {
         draft.refuse(
-            rule.clause,
+            &rule.entry.clause,
             format!("{} lies in {own}, which the sandbox makes itself", path.display()),
             None,
         );
@@ -150,21 +140,21 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
 
 /// A rule about nothing.
 fn missing_path(rule: &Rule<'_>, reason: &str, layout: &Layout, draft: &mut Draft) {
-    let requested = format!("{} {}", word(rule.access), rule.name.display());
+    let requested = format!("{} {}", word(rule.access), rule.entry.path.display());
     match rule.access {
-        Access::Hidden if layout.enclosing(&rule.name).host => draft.downgraded(
-            rule.clause,
+        Access::Hidden if layout.enclosing(&rule.entry.path).host => draft.downgraded(
+            &rule.entry.clause,
             requested,
             "none",
             "the path does not exist yet, and this version cannot keep it from appearing",
         ),
-        Access::Hidden => draft.enforced(rule.clause, requested, "not part of the new root"),
-        _ if rule.optional => {
-            draft.enforced(rule.clause, requested, format!("optional and missing ({reason})"))
+        Access::Hidden => draft.enforced(&rule.entry.clause, requested, "not part of the new root"),
+        _ if rule.entry.optional => {
+            draft.enforced(&rule.entry.clause, requested, format!("optional and missing ({reason})"))
         }
         _ => draft.refuse(
-            rule.clause,
-            format!("{}: {reason}", rule.name.display()),
+            &rule.entry.clause,
+            format!("{}: {reason}", rule.entry.path.display()),
             Some("create it, or say `{path: ..., optional: true}`"),
         ),
     }
@@ -175,7 +165,7 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
     let path = &present.canonical;
     let requested = format!("hidden {}", path.display());
     if !layout.enclosing(path).host && !layout.is_mount(path) {
-        draft.enforced(rule.clause, requested, "not part of the new root");
+        draft.enforced(&rule.entry.clause, requested, "not part of the new root");
         return;
     }
     let shows_more = visible.iter().any(|shown| shown.starts_with(path) && shown != path);
@@ -184,15 +174,15 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
         let attributes = MountAttributes { noexec: true, ..MountAttributes::SAFE };
         let size = ByteSize::from_bytes(64 << 10);
         draft.step(
-            rule.clause,
+            &rule.entry.clause,
             Step::MountTmpfs { path: path.clone(), size, inodes: 1024, mode: 0o111, attributes },
         );
         layout.mount(path, Place::private(Access::Hidden, true));
     } else {
-        draft.step(rule.clause, Step::MaskPath { path: path.clone() });
+        draft.step(&rule.entry.clause, Step::MaskPath { path: path.clone() });
         layout.mount(path, Place { host: true, kind: present.kind, ..Place::private(Access::Hidden, true) });
     }
-    draft.enforced(rule.clause, requested, "mount namespace: an empty mount on top");
+    draft.enforced(&rule.entry.clause, requested, "mount namespace: an empty mount on top");
 }
 
 /// Shows a part of the host's tree.
@@ -208,9 +198,9 @@ fn show(
     let path = &present.canonical;
     let requested = format!("{} {}", word(rule.access), path.display());
     let mut notes = Vec::new();
-    if *path != rule.name {
-        layout.make_link(draft, rule.clause, &rule.name, path);
-        notes.push(format!("{} is a link to it", rule.name.display()));
+    if *path != rule.entry.path {
+        layout.make_link(draft, &rule.entry.clause, &rule.entry.path, path);
+        notes.push(format!("{} is a link to it", rule.entry.path.display()));
     }
     let owner = facts.caller.privileged.then_some((present.uid, present.gid));
     let place = Place {
@@ -221,18 +211,18 @@ fn show(
         owner,
     };
     if layout.enclosing(path) == place {
-        draft.enforced(rule.clause, requested, "part of a mount above it");
+        draft.enforced(&rule.entry.clause, requested, "part of a mount above it");
         return;
     }
     let Ok(idmap) = idmap(rule, present, facts, situation, &mut notes, draft) else { return };
-    layout.make_mount_point(draft, rule.clause, path, present.kind);
+    layout.make_mount_point(draft, &rule.entry.clause, path, present.kind);
     let attributes = MountAttributes {
         read_only: rule.access == Access::ReadOnly,
         noexec: place.noexec,
         ..MountAttributes::SAFE
     };
     draft.step(
-        rule.clause,
+        &rule.entry.clause,
         Step::MountBind { source: path.clone(), path: path.clone(), attributes, recursive: true, idmap },
     );
     layout.mount(path, place);
@@ -240,7 +230,7 @@ fn show(
         Some(_) => "mount namespace, ID-mapped mount",
         None => "mount namespace",
     };
-    draft.covered(rule.clause, requested, mechanism, crate::plan::Status::Enforced, notes);
+    draft.covered(&rule.entry.clause, requested, mechanism, crate::plan::Status::Enforced, notes);
 }
 
 /// How a privileged caller's files become the workload's. `Err` when they cannot and have to.
@@ -265,8 +255,8 @@ fn idmap(
         }
         (Some(Ability::Unavailable(reason)), Access::ReadWrite) => {
             draft.refuse(
-                rule.clause,
-                format!("{} cannot be made writable for an unprivileged workload: {reason}", rule.name.display()),
+                &rule.entry.clause,
+                format!("{} cannot be made writable for an unprivileged workload: {reason}", rule.entry.path.display()),
                 Some("run as the owner of the directory instead of root, or move it to a file system with ID-mapped mounts"),
             );
             Err(())
@@ -280,15 +270,10 @@ fn idmap(
 }
 
 /// Finds the places below which nothing may be executed.
-fn no_execute(
-    filesystem: &Filesystem,
-    facts: &HostFacts,
-    situation: &Situation,
-    draft: &mut Draft,
-) -> BTreeMap<PathBuf, Clause> {
+fn no_execute(entries: &[ResolvedEntry], facts: &HostFacts, draft: &mut Draft) -> BTreeMap<PathBuf, Clause> {
     let mut places = BTreeMap::new();
-    for entry in &filesystem.no_execute {
-        let name = absolute(&situation.directory, entry);
+    for entry in entries {
+        let name = entry.path.clone();
         let private = ["/tmp", "/dev/shm"].iter().any(|own| name == Path::new(own));
         let path = match facts.path(&name) {
             _ if private => name,
