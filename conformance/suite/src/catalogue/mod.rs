@@ -57,6 +57,7 @@
 //! Use operands that cannot act: bad pointers, descriptor -1, a wrong magic number. The same statements run
 //! without a sandbox, perhaps as root, in the lab.
 
+mod call;
 mod canary;
 mod entry;
 mod expect;
@@ -64,6 +65,7 @@ pub mod prelude;
 
 mod fs;
 mod mnt;
+mod sys;
 mod work;
 
 #[cfg(test)]
@@ -89,6 +91,7 @@ pub struct Group {
 pub const GROUPS: &[Group] = &[
     Group { name: "fs", probes: fs::probes },
     Group { name: "mnt", probes: mnt::probes },
+    Group { name: "sys", probes: sys::probes },
     Group { name: "work", probes: work::probes },
 ];
 
