@@ -10,6 +10,7 @@ mod outside;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use palisade_conformance::lab;
 
@@ -30,7 +31,10 @@ fn main() -> ExitCode {
         ENTER => outer(word(2), word(3)),
         INSIDE => inside::run(word(2)),
         LOOK => inside::look(),
-        _ => libtest_mimic::run(&libtest_mimic::Arguments::from_args(), outside::trials()).exit_code(),
+        _ => {
+            let copy = Arc::new(outside::Copy::new());
+            libtest_mimic::run(&libtest_mimic::Arguments::from_args(), outside::trials(&copy)).exit_code()
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("ipc_objects_hold_their_marker", ipc_objects),
     ("the_session_keyring_is_the_labs", keyring),
     ("tools_are_carried_in", tools),
+    ("process_1_elsewhere_is_refused", process_1_elsewhere),
     ("a_forbidden_namespace_is_explained", forbidden_namespace),
 ];
 
@@ -263,6 +264,13 @@ fn unix_sockets_are_logged(lab: &mut Lab) {
     let hits = lab.canary().hits("unix-nonce");
     assert_eq!(hits.len(), 1);
     assert_eq!(hits[0].local, world.service("docker").endpoint);
+    for service in &world.services {
+        if let Endpoint::Path(path) = &service.endpoint {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(path).expect(service.id).permissions().mode() & 0o777;
+            assert_eq!(mode, 0o666, "{}: only a sandbox keeps others out", service.id);
+        }
+    }
     let Endpoint::Path(path) = &world.service("outside-dgram").endpoint else { panic!("a path") };
     UnixDatagram::unbound().expect("socket").send_to(b"dgram-nonce", path).expect("send");
     assert_eq!(lab.canary().hits("DGRAM-nonce").len(), 1);
@@ -430,7 +438,7 @@ fn mounts_are_own(lab: &mut Lab) {
     let info = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let shared: BTreeSet<&str> =
         info.lines().filter(|l| l.contains(" shared:")).filter_map(|l| l.split(' ').nth(4)).collect();
-    for path in ["/tmp", "/run", "/dev/shm", "/tmp/lab/work/sub"] {
+    for path in ["/tmp", "/run", "/dev/shm", "/dev/pts", "/tmp/lab/work/sub"] {
         assert!(shared.contains(path), "{path} is not shared: {info}");
     }
     // Nothing of the host is a peer or a master of ours.
@@ -566,6 +574,25 @@ fn tools(lab: &mut Lab) {
         assert!(lab.spawn(&mut command).expect(name).wait().expect(name).success());
     }
     assert_eq!(lab.world().tool("absent"), None);
+}
+
+/// The stage of process 1, as process 1 of a pid namespace but in mounts that are not its own.
+fn process_1_elsewhere(lab: &mut Lab) {
+    let before = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).expect("a pid namespace");
+    let here = palisade_conformance::lab::world::Namespaces::of("self").expect("namespaces");
+    let told = format!(
+        "cgroup:{},ipc:{},mnt:{},net:{},pid:{},time:{},user:{},uts:{}",
+        here.cgroup, here.ipc, here.mnt, here.net, here.pid, here.time, here.user, here.uts
+    );
+    let mut command = Command::new("/proc/self/exe");
+    command.args([palisade_conformance::lab::LAB_INIT, &told]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = lab.spawn(&mut command).expect("spawn");
+    let _lifeline = child.stdin.take();
+    let output = child.wait_with_output().expect("output");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("not a command"), "{:?} {text}", output.status);
+    assert_eq!(before, fs::read_to_string("/proc/self/mountinfo").expect("mountinfo"));
 }
 
 /// A lab in a lab, whose user namespace allows no further one.

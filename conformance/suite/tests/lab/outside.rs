@@ -22,18 +22,23 @@ type Check = fn(&Who) -> Result<(), Failed>;
 #[derive(Clone)]
 struct Who {
     name: &'static str,
-    exe: PathBuf,
-    switch: bool,
+    /// `None` for the caller itself; else the program to run as [`ORDINARY`].
+    copy: Option<Arc<Copy>>,
 }
 
 impl Who {
-    fn command(&self, check: &str, token: &str) -> Command {
-        let mut command = Command::new(&self.exe);
-        command.args([ENTER, check, token]).stdin(Stdio::null()).current_dir("/");
-        if self.switch {
+    fn program(&self, arguments: &[&str]) -> Command {
+        let exe = self.copy.as_ref().map_or_else(|| std::env::current_exe().expect("own path"), |c| c.path());
+        let mut command = Command::new(exe);
+        command.args(arguments).stdin(Stdio::null()).current_dir("/");
+        if self.copy.is_some() {
             command.uid(ORDINARY).gid(ORDINARY);
         }
         command
+    }
+
+    fn command(&self, check: &str, token: &str) -> Command {
+        self.program(&[ENTER, check, token])
     }
 
     /// Runs a check and gives its exit status and everything that it printed.
@@ -44,12 +49,11 @@ impl Who {
     }
 }
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn trials(copy: &Arc<Copy>) -> Vec<Trial> {
     let root = nix::unistd::geteuid().is_root();
-    let own = std::env::current_exe().expect("own path");
-    let mut users = vec![Who { name: if root { "root" } else { "user" }, exe: own.clone(), switch: false }];
+    let mut users = vec![Who { name: if root { "root" } else { "user" }, copy: None }];
     if root {
-        users.push(Who { name: "user", exe: readable_copy(&own), switch: true });
+        users.push(Who { name: "user", copy: Some(Arc::clone(copy)) });
     }
     let mut trials = Vec::new();
     for who in users {
@@ -75,14 +79,29 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The ordinary user may not be able to read the build directory.
-fn readable_copy(own: &Path) -> PathBuf {
-    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let dir = DIR.get_or_init(|| tempfile::tempdir().expect("a directory"));
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode of the directory");
-    let copy = dir.path().join("lab-test");
-    fs::copy(own, &copy).expect("a copy of the test program");
-    copy
+/// A place for a copy of this program, since the ordinary user may not be able to read the build directory. Taken away
+/// when dropped.
+pub(crate) struct Copy {
+    dir: tempfile::TempDir,
+    made: OnceLock<()>,
+}
+
+impl Copy {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode of the directory");
+        Self { dir, made: OnceLock::new() }
+    }
+
+    fn path(&self) -> PathBuf {
+        let path = self.dir.path().join("lab-test");
+        self.made.get_or_init(|| {
+            // Not while some other trial's process holds it open for writing (ETXTBSY): once, under the lock.
+            let own = std::env::current_exe().expect("own path");
+            fs::copy(own, &path).map(drop).expect("a copy of the test program");
+        });
+        path
+    }
 }
 
 fn passes(who: &Who, check: &str) -> Result<(), Failed> {
@@ -214,19 +233,12 @@ fn threads_are_refused(who: &Who) -> Result<(), Failed> {
 
 /// The suite stage started without the two before it.
 fn building_outside_is_refused(who: &Who) -> Result<(), Failed> {
-    let mut command = who.command("exit_42", "-");
-    let exe = Arc::new(who.exe.clone());
-    let mut direct = Command::new(&*exe);
-    direct.args([INSIDE, "exit_42", "-"]).current_dir("/");
-    if who.switch {
-        direct.uid(ORDINARY).gid(ORDINARY);
-    }
-    let output = direct.output()?;
+    let output = who.program(&[INSIDE, "exit_42", "-"]).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(97), "{text}");
     assert!(text.contains("process 1 is not the lab's own"), "{text}");
     // The right way works, so the refusal was about the place.
-    assert_eq!(command.stderr(Stdio::null()).status()?.code(), Some(42));
+    assert_eq!(who.run("exit_42", "-")?.0, Some(42));
     Ok(())
 }
 
@@ -235,12 +247,7 @@ fn hidden_stages_are_no_commands(who: &Who) -> Result<(), Failed> {
     let before = mounts();
     let told = "cgroup:1,ipc:1,mnt:1,net:1,pid:1,time:1,user:1,uts:1";
     for argument in ["", "nonsense", told] {
-        let mut command = Command::new(&who.exe);
-        command.args([palisade_conformance::lab::LAB_INIT, argument]).current_dir("/").stdin(Stdio::null());
-        if who.switch {
-            command.uid(ORDINARY).gid(ORDINARY);
-        }
-        let output = command.output()?;
+        let output = who.program(&[palisade_conformance::lab::LAB_INIT, argument]).output()?;
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{text}");
         assert!(text.contains("not a command"), "{text}");

@@ -82,11 +82,6 @@ impl Connection {
         self.deadline
     }
 
-    /// True once it has been answered; what comes then is of no interest.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered
-    }
-
     /// Reads what is there, and answers when that is enough. False when the connection is over.
     pub(super) fn advance(&mut self, log: &Log) -> bool {
         let mut buffer = [0; HIT_BYTES];

@@ -265,11 +265,10 @@ impl Loop {
 
     fn serve_connection(&mut self, token: u64) -> bool {
         let Some(connection) = self.connections.get_mut(&token) else { return false };
-        let news = !connection.is_answered();
         if !connection.advance(&self.log) {
             self.connections.remove(&token);
         }
-        news
+        true
     }
 
     /// Answers those that have been silent long enough, and lets go of those that had their time.
