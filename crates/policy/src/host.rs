@@ -70,7 +70,12 @@ pub fn normalise_name(name: &str) -> Result<String, Refusal> {
     }
     let ascii = Uts46::new()
         .to_ascii(name.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
-        .map_err(|_| Refusal::new("it is not a valid internationalised name", "compare it with UTS 46"))?;
+        .map_err(|_| {
+            Refusal::new(
+                "it is not a valid internationalised name",
+                "an `xn--` label does not decode, or a character is one that no host name has",
+            )
+        })?;
     let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
     for label in ascii.split('.') {
         check_label(label)?;

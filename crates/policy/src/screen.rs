@@ -10,34 +10,29 @@ use crate::limits;
 pub(crate) fn screen(text: &str) -> (Vec<Diagnostic>, usize) {
     let mut problems = Vec::new();
     let mut omitted = 0;
-    let mut report = |problem: Diagnostic| {
-        if problems.len() < limits::MAX_REPORTED {
-            problems.push(problem);
-        } else {
-            omitted += 1;
-        }
-    };
     let mut is_indentation = true;
     let mut characters = text.char_indices().peekable();
     while let Some((start, character)) = characters.next() {
-        let span = start..start + character.len_utf8();
-        match character {
-            '\n' => is_indentation = true,
-            ' ' => {}
-            '\t' if is_indentation => {
-                report(Diagnostic::new("tab in indentation").at(span).help("indent with spaces"));
-                is_indentation = false;
-            }
-            '\t' => {}
-            '\r' if characters.peek().is_some_and(|&(_, next)| next == '\n') => {}
-            _ if is_deceptive(character) => {
-                let message = format!("invisible or control character {}", character.escape_unicode());
-                let help = "remove it; in a value in double quotes, write it as an escape such as \"\\x1b\"";
-                report(Diagnostic::new(message).at(span).help(help));
-                is_indentation = false;
-            }
-            _ => is_indentation = false,
+        let is_bad = match character {
+            '\t' => is_indentation,
+            '\n' => false,
+            '\r' => characters.peek().is_none_or(|&(_, next)| next != '\n'),
+            _ => is_deceptive(character),
+        };
+        if is_bad && problems.len() < limits::MAX_REPORTED {
+            problems.push(describe(character).at(start..start + character.len_utf8()));
+        } else if is_bad {
+            omitted += 1;
         }
+        is_indentation = character == '\n' || (is_indentation && character == ' ');
     }
     (problems, omitted)
+}
+
+fn describe(character: char) -> Diagnostic {
+    if character == '\t' {
+        return Diagnostic::new("tab in indentation").help("indent with spaces");
+    }
+    Diagnostic::new(format!("invisible or control character {}", character.escape_unicode()))
+        .help("remove it; in a value in double quotes, write it as an escape such as \"\\x1b\"")
 }

@@ -227,6 +227,10 @@ fn diagnose(error: &Error, text: &str) -> Diagnostic {
         })
     });
     let (message, help) = match error {
+        Error::AliasError { error, .. } => {
+            let inner = diagnose(error, text);
+            return if at.is_empty() { inner } else { inner.at(at) };
+        }
         Error::Budget { breach, .. } => budget(breach),
         Error::MultipleDocuments { .. } => MULTIPLE_DOCUMENTS,
         Error::AliasReplayLimitExceeded { .. }

@@ -10,42 +10,43 @@ use super::embedded::{every_form, every_reading};
 use super::{Range, v4, v6};
 
 const AWS: &str = "docs.aws.amazon.com/AWSEC2: instancedata-data-retrieval";
-const AWS_DNS: &str = "docs.aws.amazon.com/vpc: AmazonDNS-concepts";
-const AWS_TIME: &str = "docs.aws.amazon.com/AWSEC2: set-time";
-const AWS_EKS: &str = "docs.aws.amazon.com/eks: pod-id-how-it-works";
-const SCALEWAY: &str = "scaleway.com/docs/instances: use-instance-metadata";
+const SCALEWAY: &str = "cloudinit.readthedocs.io: datasources/scaleway";
+const TENCENT: &str = "cloud.tencent.com/document/product/213/4934";
 
 /// Every metadata service, and the services beside it that hand out credentials, keys or configuration.
 #[rustfmt::skip]
 pub const TABLE: &[Range] = &[
     v4([169, 254, 169, 254], 32, "instance metadata of AWS, Azure, GCP, OCI, DigitalOcean, Hetzner, OpenStack and others", AWS),
+    v4([169, 254, 169, 253], 32, "AWS resolver", "docs.aws.amazon.com/vpc: AmazonDNS-concepts"),
     v4([169, 254, 169, 252], 32, "GKE metadata server", "cloud.google.com/kubernetes-engine: workload-identity"),
-    v4([169, 254, 169, 253], 32, "AWS resolver", AWS_DNS),
-    v4([169, 254, 169, 123], 32, "AWS time service", AWS_TIME),
+    v4([169, 254, 169, 250], 32, "Rancher 1 metadata", "rancher.com/docs/rancher/v1.6: metadata-service"),
+    v4([169, 254, 169, 123], 32, "AWS time service", "docs.aws.amazon.com/AWSEC2: set-time"),
     v4([169, 254, 170, 2], 32, "AWS ECS task credentials", "docs.aws.amazon.com/AmazonECS: task-iam-roles"),
-    v4([169, 254, 170, 23], 32, "AWS EKS pod identity", AWS_EKS),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "AWS instance metadata", AWS),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253], 128, "AWS resolver", AWS_DNS),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x123], 128, "AWS time service", AWS_TIME),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128, "AWS EKS pod identity", AWS_EKS),
+    v4([169, 254, 170, 23], 32, "AWS EKS pod identity", "docs.aws.amazon.com/eks: pod-id-how-it-works"),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32, "AWS metadata (::254), resolver (::253), time (::123), EKS pod identity (::23)", AWS),
     v4([168, 63, 129, 16], 32, "Azure WireServer", "learn.microsoft.com/azure/virtual-network: what-is-ip-address-168-63-129-16"),
     v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, "GCP metadata server", "cloud.google.com/compute: querying-metadata"),
     v4([192, 0, 0, 192], 32, "Oracle Cloud Classic metadata", "docs.oracle.com/iaas-classic: retrieving-instance-metadata"),
-    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "OCI instance metadata", "docs.oracle.com/iaas: gettingmetadata"),
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "OCI instance metadata", "github.com/oracle/oci-python-sdk: instance_principals_security_token_signer.py"),
     v4([100, 100, 100, 200], 32, "Alibaba Cloud ECS metadata", "alibabacloud.com/help/ecs: view-instance-metadata"),
-    v4([169, 254, 0, 23], 32, "Tencent Cloud metadata (metadata.tencentyun.com)", "cloud.tencent.com/document/product/213/4934"),
-    v4([100, 96, 0, 96], 32, "Volcengine ECS metadata", "volcengine.com/docs/6396: instance metadata"),
-    v4([100, 80, 80, 80], 32, "UCloud UHost metadata", "docs.ucloud.cn/uhost: metadata"),
+    v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128, "Alibaba Cloud ECS metadata", "alibabacloud.com/help/ecs: view-instance-metadata"),
+    v4([169, 254, 0, 23], 32, "Tencent Cloud metadata", TENCENT),
+    v4([169, 254, 10, 10], 32, "Tencent Cloud metadata", TENCENT),
+    v4([100, 96, 0, 96], 32, "Volcengine ECS metadata", "github.com/volcengine/cello: credential server address"),
+    v4([100, 80, 80, 80], 32, "UCloud UHost metadata", "docs.ucloud.cn/uhost/guide/metadata/metadata-server"),
     v4([169, 254, 42, 42], 32, "Scaleway instance metadata", SCALEWAY),
     v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128, "Scaleway instance metadata", SCALEWAY),
-    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128, "Akamai (Linode) metadata", "techdocs.akamai.com/cloud-computing: metadata-service"),
-    v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "OpenStack metadata", "docs.openstack.org/nova: metadata-service"),
+    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128, "Akamai (Linode) metadata", "techdocs.akamai.com/cloud-computing: metadata-service-api"),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "OpenStack metadata", "docs.openstack.org/nova: admin/metadata-service"),
 ];
 
 /// The names under which metadata services are reached. Everything below a name belongs to it.
 pub const NAMES: &[&str] = &[
+    "metadata",
     "metadata.google.internal",
     "metadata.goog",
+    "instance-data",
+    "rancher-metadata",
     "instance-data.ec2.internal",
     "metadata.azure.internal",
     "metadata.tencentyun.com",
@@ -99,7 +100,7 @@ mod tests {
     #[rstest]
     #[case("169.254.169.251")]
     #[case("203.0.113.1")]
-    #[case("fd00:ec2::255")]
+    #[case("fd00:ec3::254")]
     #[case("2002:a9fe:a9fb::1")]
     fn is_not_metadata(#[case] address: &str) {
         assert!(of_address(address.parse().unwrap()).is_none());

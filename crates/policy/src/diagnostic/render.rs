@@ -43,11 +43,11 @@ fn group<'a>(problem: &'a Diagnostic, source: &'a str, text: &str) -> Group<'a> 
                     let mark = AnnotationKind::Context.span(excerpt.mark(related)).label(label.as_str());
                     snippet = snippet.annotation(mark);
                 } else {
-                    elsewhere = Some(related_snippet(text, related, label).path(source));
+                    elsewhere = Some(related_snippet(text, related, label, source));
                 }
             }
             // Where the excerpt is not the line itself, its columns are not those of the file.
-            group = if excerpt.is_verbatim() {
+            group = if excerpt.is_verbatim_before(span) {
                 group.element(snippet.path(source))
             } else {
                 group.element(origin(source, place)).element(snippet)
@@ -60,10 +60,17 @@ fn group<'a>(problem: &'a Diagnostic, source: &'a str, text: &str) -> Group<'a> 
     group.elements(problem.help.iter().map(|help| Level::HELP.message(help.as_str())))
 }
 
-fn related_snippet<'a>(text: &str, span: &Range<usize>, label: &'a str) -> Snippet<'a, Annotation<'a>> {
+fn related_snippet<'a>(
+    text: &str,
+    span: &Range<usize>,
+    label: &'a str,
+    source: &'a str,
+) -> Snippet<'a, Annotation<'a>> {
     let excerpt = Excerpt::around(text, span.start);
     let mark = AnnotationKind::Context.span(excerpt.mark(span)).label(label);
-    Snippet::source(excerpt.line()).line_start(Location::of(text, span.start).line).annotation(mark)
+    let line = Location::of(text, span.start).line;
+    let path = excerpt.is_verbatim_before(span).then_some(source);
+    Snippet::source(excerpt.line()).line_start(line).path(path).annotation(mark)
 }
 
 fn origin(source: &str, place: Location) -> Origin<'_> {
@@ -104,10 +111,11 @@ impl<'t> Excerpt<'t> {
         self.shown.contains(&span.start)
     }
 
-    /// Whether the beginning of the line is shown as it stands in the file.
-    fn is_verbatim(&self) -> bool {
-        let part = &self.text[self.shown.clone()];
-        !self.is_cut_before && !part.contains('\t') && escaped(part) == part
+    /// Whether what stands before `span` in its line is shown as it stands in the file, so that a column of the
+    /// excerpt is one of the file.
+    fn is_verbatim_before(&self, span: &Range<usize>) -> bool {
+        let before = self.text.get(self.shown.start..span.start).unwrap_or_default();
+        !self.is_cut_before && shown(before) == before.replace('\t', " ")
     }
 
     /// What to show.

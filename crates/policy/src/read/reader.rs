@@ -79,8 +79,7 @@ impl<'t> Reader<'t> {
     pub(crate) fn fields<'n>(&mut self, node: &'n Node, section: &'static str) -> Fields<'n> {
         let keys = KEYS.iter().find(|&&(name, _)| name == section).map_or(&[][..], |&(_, keys)| keys);
         let Value::Map(entries) = &node.value else {
-            let what = if section.is_empty() { "a policy".to_owned() } else { format!("`{section}`") };
-            self.wrong_kind(node, &what, "a map").help(format!("its keys are {}", list(keys)));
+            self.wrong_kind(node, &describe(section), "a map").help(format!("its keys are {}", list(keys)));
             return Fields::new();
         };
         let mut fields = Fields::new();
@@ -111,7 +110,7 @@ impl<'t> Reader<'t> {
     }
 
     fn unknown_key(&mut self, key: &Node, word: &str, section: &str, keys: &[&str]) {
-        let at = if section.is_empty() { String::new() } else { format!(" in `{section}`") };
+        let at = if section.is_empty() { String::new() } else { format!(" in {}", describe(section)) };
         let meant = if self.is_full() { None } else { nearest(word, keys.iter().copied()) };
         let mut report = self.report(key, format!("unknown key `{}`{at}", printable(word)));
         if word == "<<" {
@@ -231,7 +230,15 @@ impl<'t> Reader<'t> {
         if let Value::Bool(value) = node.value {
             return Some(value);
         }
-        self.wrong_kind(node, what, "`true` or `false`");
+        let meant = match self.text_of(node).to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" => "write `true`",
+            "no" | "off" | "n" => "write `false`",
+            _ => "",
+        };
+        let mut report = self.wrong_kind(node, what, "`true` or `false`");
+        if !meant.is_empty() {
+            report.help(meant);
+        }
         None
     }
 
@@ -293,6 +300,16 @@ impl Report<'_> {
             problem.related = Some((node.span.clone(), label.into()));
         }
         self
+    }
+}
+
+/// What to call the map of `section` in a message.
+fn describe(section: &str) -> String {
+    match section {
+        "" => "a policy".to_owned(),
+        "path entry" => "a path entry".to_owned(),
+        "network.allow" => "a rule of `network.allow`".to_owned(),
+        _ => format!("`{section}`"),
     }
 }
 
