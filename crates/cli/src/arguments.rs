@@ -70,6 +70,9 @@ pub(crate) struct Narrow {
     /// Lower the size of a file
     #[arg(long, value_name = "SIZE")]
     pub(crate) file_size: Option<String>,
+    /// Lower the number of bytes of output
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) output: Option<String>,
     /// Lower the size of /tmp
     #[arg(long, value_name = "SIZE")]
     pub(crate) tmp: Option<String>,

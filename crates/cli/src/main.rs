@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod host;
 mod message;
+mod narrow;
 mod plan;
 mod report;
 mod run;

@@ -11,6 +11,7 @@ use palisade_policy::{Diagnostics, Document, limits};
 
 use crate::arguments::PolicyFlags;
 use crate::message;
+use crate::narrow::narrow;
 
 /// The policy of a run that names none.
 pub(crate) const DEFAULT: &str = "default";
@@ -54,8 +55,8 @@ pub(crate) fn decided(flags: &PolicyFlags, depth: Depth) -> Result<Decided, Told
         Told
     })?;
     let mut policy = document.policy.clone();
-    let _ = (&mut policy, &flags.narrow);
     let directory = current_directory()?;
+    narrow(&mut policy, &flags.narrow, &directory)?;
     let facts = survey(&policy, &directory, depth).map_err(|error| {
         message::error(error, Some("/proc must be mounted"));
         Told

@@ -4,28 +4,28 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The program under test, in `directory`, without standard input.
-pub fn palisade(directory: &Path) -> Command {
+pub(crate) fn palisade(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
     command.current_dir(directory).stdin(Stdio::null());
     command
 }
 
 /// Runs it to the end.
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.output().expect("palisade can be started")
 }
 
 /// Standard output as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Standard error as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The exit status, or -1 when a signal ended palisade itself.
-pub fn status(output: &Output) -> i32 {
+pub(crate) fn status(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
 }
