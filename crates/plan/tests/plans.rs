@@ -131,3 +131,51 @@ fn the_kernel_id_is_never_zero(#[values("default", "everything")] name: &str) {
     });
     assert_eq!(outside, Some((KERNEL_ID_BASE + 4242, KERNEL_ID_BASE + 4242)));
 }
+
+/// As root a writable tree whose file system cannot map ids is refused: the workload could not write to it, or would
+/// have to be the kernel's uid 0. A readable one is shown as it is, and the plan says what that means.
+#[test]
+fn without_id_mapped_mounts_root_cannot_share_a_writable_tree() {
+    let lacking = |policy: &Policy| {
+        let mut facts = host("debian12-6.18-root", policy);
+        for fact in facts.paths.values_mut() {
+            if let PathFact::Present(present) = fact {
+                present.idmap = Some(Ability::Unavailable("mount_setattr: EINVAL".into()));
+            }
+        }
+        facts
+    };
+    let writable = policy("agent");
+    let refusal = decide(&writable, &lacking(&writable), &situation()).expect_err("refused");
+    assert_eq!(refusal.reasons[0].clause.as_str(), "filesystem.read_write[0]");
+    assert!(refusal.reasons[0].hint.is_some());
+
+    let readable = policy("default");
+    let plan = decide(&readable, &lacking(&readable), &situation()).expect("a plan");
+    let coverage =
+        plan.coverage.iter().find(|coverage| coverage.clause.as_str() == "filesystem.read_only[0]");
+    assert!(coverage.expect("covered").notes.iter().any(|note| note.contains("unprivileged user")));
+}
+
+/// Whatever a rule is about, it cannot put the host's procfs, devices or whole tree into the sandbox.
+#[rstest]
+#[case::everything("/")]
+#[case::procfs("/proc")]
+#[case::a_file_of_procfs("/proc/kallsyms")]
+#[case::a_device("/dev/kvm")]
+fn some_places_cannot_be_shown(#[case] place: &str) {
+    let text = format!("filesystem: {{read_only: [{place}]}}\n");
+    let policy = Document::parse("test", &text).expect("valid by itself").policy;
+    let refusal = decide(&policy, &host("debian12-6.18-user", &policy), &situation()).expect_err("refused");
+    assert_eq!(refusal.reasons[0].clause.as_str(), "filesystem.read_only[0]");
+}
+
+/// `run` must not start a workload as the kernel's uid 0, even where it has no privilege to map another.
+#[test]
+fn the_kernels_root_without_privilege_is_refused() {
+    let policy = policy("default");
+    let mut facts = host("debian12-6.18-root", &policy);
+    facts.caller.privileged = false;
+    let refusal = decide(&policy, &facts, &situation()).expect_err("refused");
+    assert_eq!(refusal.reasons[0].clause.as_str(), "process.identity");
+}
