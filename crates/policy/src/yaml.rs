@@ -98,7 +98,7 @@ fn options() -> Options {
         // Base64 would hide from the reader of the file what the policy says.
         ignore_binary_tag_for_string: true,
         reject_unsupported_tags: true,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     }
 }

@@ -67,3 +67,32 @@ fn an_absent_clause_has_no_place() {
     assert_eq!(document.location(&Clause::new("network.mode")), None);
     assert_eq!(document.location(&Clause::new("")), None);
 }
+
+#[rstest]
+#[case("022", "022")]
+#[case("1_000", "1_000")]
+#[case("yes", "yes")]
+#[case("!!str 1", "1")]
+#[case("!!binary aGk=", "aGk=")]
+#[case("'null'", "null")]
+#[case("\"a\\nb\"", "a\nb")]
+fn text_is_what_is_typed(#[case] typed: &str, #[case] value: &str) {
+    let policy = parse(&format!("environment: {{ set: {{ A: {typed} }} }}")).policy;
+    assert_eq!(policy.environment.set["A"], value);
+}
+
+#[rstest]
+#[case("1")]
+#[case("-1")]
+#[case("0x10")]
+#[case("1.5")]
+#[case("1e3")]
+#[case(".NaN")]
+#[case("1e999")]
+#[case("true")]
+#[case("~")]
+#[case("null")]
+fn what_yaml_takes_for_something_else_is_no_text(#[case] typed: &str) {
+    let text = format!("environment: {{ set: {{ A: {typed} }} }}");
+    assert_eq!(Document::parse("test", &text).unwrap_err().len(), 1);
+}

@@ -95,14 +95,16 @@ impl<'t> Excerpt<'t> {
         }
         let (before, after) = text.split_at(middle);
         let before = before.rsplit('\n').next().unwrap_or_default();
-        let after = after.split(['\r', '\n']).next().unwrap_or_default();
         let cut_before = before.char_indices().rev().nth(CONTEXT - 1).map_or(0, |(index, _)| index);
         let cut_after = after.char_indices().nth(MARKED + CONTEXT).map_or(after.len(), |(index, _)| index);
+        let line_end = after[..cut_after].find(['\r', '\n']);
         Self {
             text,
-            shown: middle - before.len() + cut_before..middle + cut_after,
+            shown: middle - before.len() + cut_before..middle + line_end.unwrap_or(cut_after),
             is_cut_before: cut_before > 0,
-            is_cut_after: cut_after < after.len(),
+            is_cut_after: line_end.is_none()
+                && !after[cut_after..].is_empty()
+                && !after[cut_after..].starts_with(['\r', '\n']),
         }
     }
 
