@@ -168,6 +168,11 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
         draft.enforced(&rule.entry.clause, requested, "not part of the new root");
         return;
     }
+    // Below a mask there is no path to put another mask on.
+    if layout.enclosing(path).access == Access::Hidden && !layout.is_mount(path) {
+        draft.enforced(&rule.entry.clause, requested, "inside a hidden path");
+        return;
+    }
     let shows_more = visible.iter().any(|shown| shown.starts_with(path) && shown != path);
     if shows_more {
         // Searchable but not readable; a private file system, so that the rules below can make their mount points.
