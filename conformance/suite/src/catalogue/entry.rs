@@ -85,6 +85,8 @@ pub enum Need {
     X32,
     /// An IPv6 socket can be made.
     Ipv6,
+    /// The kernel has Landlock, of this ABI at least.
+    LandlockAbi(u32),
     /// This command is in `/usr/bin`, where the sandbox has it too.
     Command(&'static str),
 }

@@ -31,6 +31,8 @@ pub enum Expect {
     Succeeds,
     /// Succeeds and returns this.
     Returns(i64),
+    /// Succeeds and returns this or less.
+    AtMost(i64),
     /// Succeeds and reports exactly this (a command: prints it).
     DataIs(Vec<u8>),
     /// Succeeds and reports something that contains this.
@@ -124,6 +126,7 @@ impl Expect {
             Self::Fails(errors) => errno_in(errors),
             Self::Succeeds => seen.output().is_some(),
             Self::Returns(value) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret == value),
+            Self::AtMost(most) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret <= most),
             Self::DataIs(data) => output_is(&|output| output == data),
             Self::DataContains(data) => output_is(&|output| find(output, data)),
             Self::DataLacks(data) => output_is(&|output| !find(output, data)),
@@ -158,6 +161,7 @@ impl fmt::Display for Expect {
             }
             Self::Succeeds => f.write_str("success"),
             Self::Returns(value) => write!(f, "success, {value}"),
+            Self::AtMost(most) => write!(f, "success, at most {most}"),
             Self::DataIs(data) => write!(f, "exactly {}", quoted(data)),
             Self::DataContains(data) => write!(f, "data with {}", quoted(data)),
             Self::DataLacks(data) => write!(f, "data without {}", quoted(data)),
@@ -201,6 +205,9 @@ mod tests {
     #[case(Expect::Succeeds, Seen::Exited { code: 1, stdout: vec![] }, false)]
     #[case(Expect::Returns(3), Seen::returned(3), true)]
     #[case(Expect::Returns(3), Seen::returned(4), false)]
+    #[case(Expect::AtMost(3), Seen::returned(3), true)]
+    #[case(Expect::AtMost(3), Seen::returned(4), false)]
+    #[case(Expect::AtMost(3), Seen::failed(EPERM), false)]
     #[case(Expect::data_is("x"), Seen::reported("x"), true)]
     #[case(Expect::data_is("x"), Seen::reported("xy"), false)]
     #[case(Expect::data_contains("bc"), Seen::reported("abcd"), true)]

@@ -63,9 +63,17 @@ mod entry;
 mod expect;
 pub mod prelude;
 
+mod dev;
+mod env;
+mod fd;
 mod fs;
+mod life;
 mod mnt;
+mod proc;
+mod res;
 mod sys;
+mod sysfs;
+mod tty;
 mod work;
 
 #[cfg(test)]
@@ -89,9 +97,17 @@ pub struct Group {
 
 /// Every group. Add a new file here.
 pub const GROUPS: &[Group] = &[
+    Group { name: "dev", probes: dev::probes },
+    Group { name: "env", probes: env::probes },
+    Group { name: "fd", probes: fd::probes },
     Group { name: "fs", probes: fs::probes },
+    Group { name: "life", probes: life::probes },
     Group { name: "mnt", probes: mnt::probes },
+    Group { name: "proc", probes: proc::probes },
+    Group { name: "res", probes: res::probes },
     Group { name: "sys", probes: sys::probes },
+    Group { name: "sysfs", probes: sysfs::probes },
+    Group { name: "tty", probes: tty::probes },
     Group { name: "work", probes: work::probes },
 ];
 

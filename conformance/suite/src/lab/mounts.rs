@@ -20,11 +20,12 @@ use super::world::Presence;
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Fresh tmpfs: where, with which options. Sized, because a probe may try to fill them.
+/// Fresh tmpfs: where, with which options. Sized, because a probe may try to fill them; `/tmp` larger than what policies
+/// give a sandbox, so that an unsandboxed run can go past that.
 const FRESH: &[(&str, &str)] = &[
-    ("/tmp", "mode=1777,size=256m,nr_inodes=64k"),
+    ("/tmp", "mode=1777,size=768m,nr_inodes=192k"),
     ("/run", "mode=755,size=32m,nr_inodes=8k"),
-    ("/dev/shm", "mode=1777,size=64m,nr_inodes=8k"),
+    ("/dev/shm", "mode=1777,size=96m,nr_inodes=8k"),
     ("/var/tmp", "mode=1777,size=64m,nr_inodes=8k"),
 ];
 

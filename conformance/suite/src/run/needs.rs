@@ -30,12 +30,24 @@ pub fn lacking(runner: &Runner<'_>, place: &mut Place<'_>, need: Need) -> Option
             crate::lab::world::Presence::Planted => None,
             absent => Some(format!("IPv6: {absent}")),
         },
+        Need::LandlockAbi(least) => landlock(runner, place, least),
         Need::Command(name) => {
             let path = Path::new("/usr/bin").join(name);
             let executable =
                 path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
             (!executable).then(|| format!("{} is not installed", path.display()))
         }
+    }
+}
+
+/// Asks the kernel for its Landlock ABI, without a sandbox.
+fn landlock(runner: &Runner<'_>, place: &mut Place<'_>, least: u32) -> Option<String> {
+    const VERSION: i32 = 1;
+    let ask = attempt!("sys", libc::SYS_landlock_create_ruleset, 0, 0, VERSION);
+    match runner.outside(place, &Probe::allows("needs/trial", Severity::Low).script([ask])).attempt {
+        Ok(Seen::Returned { ret, errno: 0, .. }) if ret >= i64::from(least) => None,
+        Ok(seen) => Some(format!("this kernel has no Landlock of ABI {least}: {seen}")),
+        Err(unseen) => Some(format!("asking for the Landlock ABI failed: {unseen:?}")),
     }
 }
 

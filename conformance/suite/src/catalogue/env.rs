@@ -1,0 +1,95 @@
+//! The environment and the arguments: nothing that the policy does not name, and nothing of the supervisor's own.
+
+use std::collections::BTreeMap;
+
+use palisade_policy::Policy;
+
+use super::prelude::*;
+use crate::lab::World;
+
+/// Entries of the group `env`.
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
+    let mut probes = vec![only_declared(world, policy), init_arguments(), init_environment()];
+    let passed =
+        |name: &String| policy.environment.pass.contains(name) || policy.environment.set.contains_key(name);
+    for (name, value) in world.env_secrets.iter().filter(|(name, _)| !passed(name)) {
+        let words = name.to_lowercase().replace('_', "-");
+        let secret = value.contains("PLSD-");
+        probes.push(
+            Probe::denies(format!("env/absent/{words}"), if secret { Critical } else { Low })
+                .serves("environment.pass", "ENV-1")
+                .requires("a variable that the policy does not pass is not in the environment")
+                .operation(format!("look for {name} and its value"))
+                .script([
+                    control!("env_has", "PATH"),
+                    attempt!("env_has", name),
+                    attempt!("find_in_environ", value),
+                ])
+                .expect(Returns(0))
+                .outside(Outside::Shows(Returns(1))),
+        );
+    }
+    for name in
+        policy.environment.pass.iter().filter(|name| world.env_secrets.iter().any(|(n, _)| n == *name))
+    {
+        let words = name.to_lowercase().replace('_', "-");
+        probes.push(
+            Probe::allows(format!("env/passed/{words}"), Medium)
+                .serves("environment.pass", "ENV-1")
+                .requires("a variable that the policy passes is there, with the caller's value")
+                .script([attempt!("env_has", name)])
+                .expect(Expect::data_is(world.env_secret(name))),
+        );
+    }
+    for (index, (name, value)) in policy.environment.set.iter().enumerate() {
+        probes.push(
+            Probe::allows(format!("env/set/{index}"), Medium)
+                .serves("environment.set", "ENV-1")
+                .requires("a variable that the policy sets has that value")
+                .script([attempt!("env_has", name)])
+                .expect(Expect::data_is(value))
+                .outside(Outside::NotRun("the value is the policy's own")),
+        );
+    }
+    probes
+}
+
+/// As many variables as the policy passes and sets, and PATH and HOME.
+fn only_declared(world: &World, policy: &Policy) -> Probe {
+    let mut names: BTreeMap<&str, ()> = [("PATH", ()), ("HOME", ())].into();
+    let known =
+        |name: &str| ["LANG", "TERM"].contains(&name) || world.env_secrets.iter().any(|(n, _)| n == name);
+    names.extend(policy.environment.pass.iter().filter(|name| known(name)).map(|name| (name.as_str(), ())));
+    names.extend(policy.environment.set.keys().map(|name| (name.as_str(), ())));
+    let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    Probe::denies("env/only-declared", High)
+        .serves("environment.pass", "ENV-1")
+        .requires("the environment holds PATH, HOME, and what the policy passes or sets")
+        .operation("count the variables of the environment")
+        .script([control!("env_has", "PATH"), attempt!("environ", "names")])
+        .expect(Returns(count))
+}
+
+/// Its arguments name the policy and the workload, and a caller may have put a secret there.
+fn init_arguments() -> Probe {
+    Probe::denies("env/init-arguments", High)
+        .serves("environment.pass", "ENV-2")
+        .requires("the arguments of the sandbox's first process cannot be read")
+        .operation("look for a word of the command line in /proc/1/cmdline")
+        .script([
+            control!("read_file", "/proc/self/cmdline"),
+            attempt!("find_in_file", "/proc/1/cmdline", "verify"),
+        ])
+        .expect(Returns(0).or(Denied))
+        .outside(Outside::Shows(Returns(1)))
+}
+
+/// The first process of a sandbox inherits the memory of its supervisor.
+fn init_environment() -> Probe {
+    Probe::denies("env/init-environment", Critical)
+        .serves("process.capabilities", "ENV-2")
+        .requires("the environment of the sandbox's first process cannot be read")
+        .operation("open the environment of every other process")
+        .script([control!("read_file", "/proc/self/environ"), attempt!("open_others", "environ")])
+        .expect(Returns(0))
+}

@@ -1,0 +1,103 @@
+//! The end of things: nothing outlives the supervisor, and endings are told as they were.
+
+use nix::sys::signal::Signal;
+use palisade_policy::Policy;
+use palisade_probe::script::Statement;
+
+use super::prelude::*;
+use crate::lab::World;
+
+const CLAUSE: &str = "process.identity";
+
+/// Entries of the group `life`.
+pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
+    let orphan = |keep: bool| {
+        let statement = attempt!("double_fork_setsid", "/tmp/palisade-orphan", 15);
+        if keep { statement.arg("keep") } else { statement }
+    };
+    let wait = || attempt!("sleep_ms", 5000);
+    let mut probes = vec![
+        killed("life/supervisor-killed", "kill the supervisor while the workload sleeps", vec![wait()]),
+        killed(
+            "life/double-fork",
+            "kill the supervisor after a double fork with setsid",
+            vec![orphan(false), wait()],
+        ),
+        killed(
+            "life/orphan-holds-output",
+            "kill the supervisor while an orphan holds the output open",
+            vec![orphan(true), wait()],
+        ),
+        killed(
+            "life/no-death-signal",
+            "kill the supervisor of a workload without a parent-death signal",
+            vec![attempt!("sys", SYS_prctl, libc::PR_SET_PDEATHSIG, 0), wait()],
+        ),
+        killed(
+            "life/ignores-signals",
+            "kill the supervisor of a workload that ignores SIGTERM and SIGHUP",
+            vec![ignore(Signal::SIGTERM), ignore(Signal::SIGHUP), wait()],
+        ),
+    ];
+    probes.extend(endings());
+    probes
+}
+
+/// rt_sigaction(2) with SIG_IGN.
+fn ignore(signal: Signal) -> Statement {
+    let mut action = [0; 32];
+    action[0] = 1;
+    attempt!("sys", libc::SYS_rt_sigaction, signal as i32, bytes(action), NULL, 8)
+}
+
+/// The runtime is killed once the last attempt has been announced.
+fn killed(id: &str, operation: &str, attempts: Vec<Statement>) -> Probe {
+    let last = attempts.len() - 1;
+    Probe::denies(id, High)
+        .serves(CLAUSE, "LIFE-1")
+        .requires("no process of the sandbox outlives its supervisor")
+        .operation(operation)
+        .script(attempts)
+        .interfere(last, Action::KillRuntime)
+        .expect(NothingSurvives)
+        .outside(Outside::NotRun("there is no supervisor to kill"))
+}
+
+fn endings() -> Vec<Probe> {
+    let ends = |id: &str, script: &str, code: i32, outside: Expect| {
+        Probe::allows(id, Medium)
+            .serves(CLAUSE, "LIFE-2")
+            .requires("the exit code is the workload's own, or 128 and the signal that ended it")
+            .command(["/bin/sh", "-c", script])
+            .expect(ExitCode(code))
+            .outside(Outside::Shows(outside))
+    };
+    let forwarded = |id: &str, signal: Signal| {
+        Probe::allows(id, Medium)
+            .serves(CLAUSE, "LIFE-2")
+            .requires("a signal that the supervisor gets ends the workload")
+            .operation(format!("send {signal} to the supervisor"))
+            .script([attempt!("sleep_ms", 5000)])
+            .interfere(0, Action::Signal(signal))
+            .expect(ExitCode(128 + signal as i32))
+            .outside(Outside::Shows(Killed(signal)))
+    };
+    vec![
+        ends("life/exit-code", "exit 7", 7, ExitCode(7)),
+        ends("life/exit-code-large", "exit 255", 255, ExitCode(255)),
+        ends("life/signal-code", "kill -9 $$", 137, Killed(Signal::SIGKILL)),
+        forwarded("life/sigterm-forwarded", Signal::SIGTERM),
+        forwarded("life/sigint-forwarded", Signal::SIGINT),
+        forwarded("life/sighup-forwarded", Signal::SIGHUP),
+        Probe::allows("life/orphans-reaped", Low)
+            .serves(CLAUSE, "LIFE-2")
+            .requires("an orphan that has ended is reaped")
+            .operation("leave an orphan that ends at once, then count processes")
+            .script([
+                attempt!("double_fork_setsid", "/tmp/palisade-orphan", 0),
+                attempt!("sleep_ms", 300),
+                attempt!("list_pids"),
+            ])
+            .expect(AtMost(3)),
+    ]
+}
