@@ -1,4 +1,4 @@
-//! What is known about a host: the input of [`decide`](crate::decide) besides the policy.
+//! What is known about a host: the input of [`decide()`](crate::decide()) besides the policy.
 //!
 //! Facts are data. `palisade-host` finds them out by doing each thing; tests read them from `fixtures/hosts`.
 

@@ -1,6 +1,6 @@
 //! From a policy and the facts of a host to a plan: an ordered list of steps, and what each clause gets.
 //!
-//! Pure. [`decide`] never asks the operating system anything: the same policy, facts and situation give the same
+//! Pure. [`decide()`] never asks the operating system anything: the same policy, facts and situation give the same
 //! plan, so that a change to what the sandbox does shows as a difference between two texts.
 
 pub mod decide;

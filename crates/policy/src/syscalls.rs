@@ -5,7 +5,7 @@
 //! of that file are x32's alone and are left out, because the filter closes x32 as a whole. Says nothing about which
 //! call is allowed: that is the filter's table, in the plan.
 //!
-//! A second architecture is a second table beside [`X86_64`] and a parameter on the three functions.
+//! A second architecture is a second table beside `X86_64` and a parameter on the three functions.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

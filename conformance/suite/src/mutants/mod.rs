@@ -1,7 +1,7 @@
 //! The suite tested by mutants of the sandbox: each protective step of a plan left out or weakened must turn a probe.
 //!
 //! The plan comes from `palisade plan --format json`, run in the workspace in which the cases run; each mutant is that plan with
-//! one change ([`derive`]), executed by `palisade run --plan`. What the runtime does not notice and no probe notices is a
+//! one change ([`mod@derive`]), executed by `palisade run --plan`. What the runtime does not notice and no probe notices is a
 //! survivor, and a survivor fails the run.
 
 pub mod derive;
