@@ -22,13 +22,20 @@ pub struct Evidence<'a> {
 
 /// Judges one case.
 pub fn judge(probe: &Probe, evidence: Evidence<'_>) -> Verdict {
+    let outside = evidence.outside.and_then(|outside| outside.attempt.as_ref().ok());
+    let Some(expect) = probe.expect.knowing(outside) else {
+        return match outside {
+            Some(seen) => Verdict::Unsupported(format!("without a sandbox this host shows {seen}")),
+            None => Verdict::Inconclusive(Gap::Baseline("there is nothing to compare with".to_owned())),
+        };
+    };
     match probe.class {
-        Class::Denied => judge_denied(probe, evidence),
-        Class::Allowed => judge_allowed(probe, evidence),
+        Class::Denied => judge_denied(probe, &expect, evidence),
+        Class::Allowed => judge_allowed(probe, &expect, evidence),
     }
 }
 
-fn judge_denied(probe: &Probe, evidence: Evidence<'_>) -> Verdict {
+fn judge_denied(probe: &Probe, expect: &Expect, evidence: Evidence<'_>) -> Verdict {
     if let Some(heard) = evidence.canary.and_then(|canary| canary.heard.as_ref()) {
         return Verdict::Breached(format!("the canary noticed it: {heard}"));
     }
@@ -36,13 +43,13 @@ fn judge_denied(probe: &Probe, evidence: Evidence<'_>) -> Verdict {
         Ok(seen) => seen,
         Err(gap) => return Verdict::Inconclusive(gap),
     };
-    let baseline = Baseline::of(probe, evidence.outside);
-    if !probe.expect.contains(seen) {
+    let baseline = Baseline::of(probe, expect, evidence.outside);
+    if !expect.contains(seen) {
         return match &baseline {
             // The same error with and without a sandbox, and not the one that shows the operation: the host does not
             // have what the entry is about, and nothing happened.
             Baseline::Absent(why) if same_error(seen, evidence.outside) => Verdict::Unsupported(why.clone()),
-            _ => Verdict::Breached(format!("expected {}, saw {seen}", probe.expect)),
+            _ => Verdict::Breached(format!("expected {expect}, saw {seen}")),
         };
     }
     if let Err(why) = &evidence.inside.control {
@@ -58,14 +65,14 @@ fn judge_denied(probe: &Probe, evidence: Evidence<'_>) -> Verdict {
     }
 }
 
-fn judge_allowed(probe: &Probe, evidence: Evidence<'_>) -> Verdict {
+fn judge_allowed(probe: &Probe, expect: &Expect, evidence: Evidence<'_>) -> Verdict {
     let seen = match conclusive(evidence.inside) {
         Ok(seen) => seen,
         Err(gap) => return Verdict::Inconclusive(gap),
     };
-    let baseline = Baseline::of(probe, evidence.outside);
-    let prevented = if !probe.expect.contains(seen) {
-        format!("expected {}, saw {seen}", probe.expect)
+    let baseline = Baseline::of(probe, expect, evidence.outside);
+    let prevented = if !expect.contains(seen) {
+        format!("expected {expect}, saw {seen}")
     } else {
         match evidence.canary {
             Some(CanaryReport { alive: Err(why), .. }) => {
@@ -116,7 +123,7 @@ enum Baseline {
 }
 
 impl Baseline {
-    fn of(probe: &Probe, outside: Option<&Observation>) -> Self {
+    fn of(probe: &Probe, expect: &Expect, outside: Option<&Observation>) -> Self {
         if matches!(probe.outside, Outside::NotRun(_)) {
             return Self::Permits;
         }
@@ -126,16 +133,16 @@ impl Baseline {
             Err(gap) => return Self::Unclear(gap.to_string()),
         };
         let permits = match &probe.outside {
-            Outside::NotExpected => !probe.expect.contains(seen),
+            Outside::NotExpected => !expect.contains(seen),
             Outside::Shows(set) => set.contains(seen),
-            Outside::Same => probe.expect.contains(seen),
+            Outside::Same => expect.contains(seen),
             Outside::NotRun(_) => true,
         };
         if permits {
             return Self::Permits;
         }
         let refused = match probe.class {
-            Class::Denied => probe.expect.contains(seen) || Expect::Denied.contains(seen) || lacks(seen),
+            Class::Denied => expect.contains(seen) || Expect::Denied.contains(seen) || lacks(seen),
             Class::Allowed => true,
         };
         if refused {

@@ -35,12 +35,17 @@ pub enum Expect {
     AtMost(i64),
     /// Succeeds and reports exactly this (a command: prints it).
     DataIs(Vec<u8>),
+    /// Succeeds and reports anything but this.
+    DataIsNot(Vec<u8>),
     /// Succeeds and reports something that contains this.
     DataContains(Vec<u8>),
     /// Succeeds and reports something that does not contain this.
     DataLacks(Vec<u8>),
     /// Succeeds and what it reports passes the test; the text says what the test wants.
     DataPasses(&'static str, fn(&[u8]) -> bool),
+    /// Succeeds and reports something else than the same statements do outside: for what must be the sandbox's own, such as a
+    /// namespace.
+    DiffersFromOutside,
     /// Killed by this signal.
     Killed(Signal),
     /// A command that ends with this code, whatever it printed.
@@ -96,6 +101,17 @@ impl Expect {
         }
     }
 
+    /// The set with what was seen outside put in where it depends on it; `None` where that is not known.
+    pub(crate) fn knowing(&self, outside: Option<&Seen>) -> Option<Self> {
+        let all = |sets: &[Self]| sets.iter().map(|set| set.knowing(outside)).collect::<Option<Vec<Self>>>();
+        Some(match self {
+            Self::DiffersFromOutside => Self::DataIsNot(outside?.output()?.to_vec()),
+            Self::AnyOf(sets) => Self::AnyOf(all(sets)?),
+            Self::AllOf(sets) => Self::AllOf(all(sets)?),
+            other => other.clone(),
+        })
+    }
+
     /// Whether `seen` lies in the set.
     pub fn contains(&self, seen: &Seen) -> bool {
         let errno_in = |errors: &[Errno]| seen.errno().is_some_and(|errno| errors.contains(&errno));
@@ -128,6 +144,9 @@ impl Expect {
             Self::Returns(value) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret == value),
             Self::AtMost(most) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret <= most),
             Self::DataIs(data) => output_is(&|output| output == data),
+            Self::DataIsNot(data) => output_is(&|output| output != data),
+            // Nothing is known about the outside here; the judge asks `knowing` first.
+            Self::DiffersFromOutside => false,
             Self::DataContains(data) => output_is(&|output| find(output, data)),
             Self::DataLacks(data) => output_is(&|output| !find(output, data)),
             Self::DataPasses(_, test) => output_is(test),
@@ -163,6 +182,8 @@ impl fmt::Display for Expect {
             Self::Returns(value) => write!(f, "success, {value}"),
             Self::AtMost(most) => write!(f, "success, at most {most}"),
             Self::DataIs(data) => write!(f, "exactly {}", quoted(data)),
+            Self::DataIsNot(data) => write!(f, "anything but {}", quoted(data)),
+            Self::DiffersFromOutside => f.write_str("something else than outside"),
             Self::DataContains(data) => write!(f, "data with {}", quoted(data)),
             Self::DataLacks(data) => write!(f, "data without {}", quoted(data)),
             Self::DataPasses(what, _) => f.write_str(what),

@@ -134,6 +134,17 @@ fn the_default_baseline_is_anything_but_the_expectation() {
     assert_eq!(kind(&probe, &failed(EPERM), &failed(EACCES)), Kind::Unsupported);
 }
 
+#[test]
+fn what_must_differ_from_outside_is_compared_with_it() {
+    let probe = Probe::denies("ns/x", Severity::High).expect(Expect::DiffersFromOutside);
+    let reported = |data: &str| Observation::of(Seen::reported(data));
+    assert_eq!(kind(&probe, &reported("a"), &reported("b")), Kind::Held);
+    assert_eq!(kind(&probe, &reported("a"), &reported("a")), Kind::Breached);
+    assert_eq!(kind(&probe, &failed(ENOENT), &reported("a")), Kind::Breached);
+    assert_eq!(kind(&probe, &reported("a"), &failed(ENOENT)), Kind::Unsupported);
+    assert_eq!(kind(&probe, &reported("a"), &Observation::nothing(Unseen::TimedOut)), Kind::Inconclusive);
+}
+
 fn any_seen() -> impl Strategy<Value = Seen> {
     let errno = prop::sample::select(vec![EPERM, EACCES, ENOSYS, EFAULT, EINVAL, EAFNOSUPPORT, ENOENT]);
     prop_oneof![

@@ -19,8 +19,8 @@ use crate::adapters::Palisade;
 use crate::catalogue::{Need, Outside, Probe, Severity, Workload};
 use crate::judge::{Evidence, judge};
 use crate::observation::{Observation, Unseen};
-use crate::run::Runner;
 use crate::run::place::Place;
+use crate::run::{Runner, no_fork_meanwhile};
 use crate::verdict::{Kind, Verdict};
 use crate::verify::{ExitCode, Format, Options, lacking, unavailable};
 
@@ -95,7 +95,11 @@ fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
             command.args(["plan", "--format", "json", "--policy", runner.policy.argument]);
             command.current_dir(&runner.lab.world().work.dir).stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            runner.lab.spawn(&mut command)?.wait_with_output()
+            let child = {
+                let _alone = no_fork_meanwhile();
+                runner.lab.spawn(&mut command)?
+            };
+            child.wait_with_output()
         },
     )?;
     let output = made.into_iter().next().unwrap_or_else(|| Err(io::Error::other("no plan was made")))?;

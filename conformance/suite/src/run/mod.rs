@@ -12,7 +12,7 @@ pub mod read;
 pub mod stage;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -27,6 +27,16 @@ use place::Place;
 
 /// How long a case may take. Generous: a slow machine must not turn a held probe into an inconclusive one.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Held while a program is started, and while files are written that will be executed. A child that was forked
+/// meanwhile would hold such a file open for writing until its own exec, and executing the file would fail with
+/// ETXTBSY (execve(2)).
+static FORKING: Mutex<()> = Mutex::new(());
+
+/// See [`FORKING`].
+pub(crate) fn no_fork_meanwhile() -> MutexGuard<'static, ()> {
+    FORKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What all cases of a run share.
 pub struct Runner<'a> {

@@ -13,6 +13,7 @@ use std::path::Path;
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind_recursive, mount_change, unmount};
 
+use super::no_fork_meanwhile;
 use crate::catalogue::Planted;
 use crate::lab::Lab;
 use crate::lab::world::Workspace;
@@ -51,6 +52,7 @@ impl<'a> Place<'a> {
     pub fn stand(&mut self, planted: &[Planted]) -> io::Result<Stand<'a>> {
         self.cases += 1;
         let name = format!("{}-{}", self.name, self.cases);
+        let _alone = no_fork_meanwhile();
         let made = self.lab.workspace(&name).map_err(|error| io::Error::other(error.to_string()))?;
         let stand = Stand { lab: self.lab, made };
         for item in planted {

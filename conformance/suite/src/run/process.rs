@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::no_fork_meanwhile;
 use crate::lab::Lab;
 
 /// Most bytes kept of each of the two outputs; the rest is read and dropped.
@@ -87,7 +88,11 @@ pub fn run(
     limit: Duration,
 ) -> Raw {
     let start = Instant::now();
-    let child = match lab.spawn_with_leaks(command) {
+    let spawned = {
+        let _alone = no_fork_meanwhile();
+        lab.spawn_with_leaks(command)
+    };
+    let child = match spawned {
         Ok(child) => child,
         Err(error) => return Raw::failed(format!("start: {error}")),
     };
