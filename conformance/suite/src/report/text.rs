@@ -1,5 +1,6 @@
 //! The report that a person reads.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -8,6 +9,12 @@ use super::{CaseReport, Report, escape};
 use crate::catalogue::Severity;
 use crate::observation::{Observation, Unseen};
 use crate::verdict::Kind;
+
+/// Columns of the lists at the end.
+const WIDTH: usize = 100;
+
+/// Characters of a reason in these lists; the JSON report has all of it.
+const REASON_SHOWN: usize = 110;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -133,18 +140,43 @@ fn field(out: &mut dyn Write, label: &str, value: &str) -> io::Result<()> {
     writeln!(out, "  {DIM}{label:10}{DIM:#} {}", printable(value))
 }
 
+/// The cases of one kind by reason, since one lack of the host is the reason of many.
 fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::Result<()> {
-    let cases: Vec<&CaseReport> = report.cases.iter().filter(|case| case.verdict.kind() == kind).collect();
-    if cases.is_empty() {
+    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for case in report.cases.iter().filter(|case| case.verdict.kind() == kind) {
+        by_reason.entry(case.verdict.why().unwrap_or_default()).or_default().push(&case.id);
+    }
+    if by_reason.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{}{title}{:#}", style(kind), style(kind))?;
-    let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
-    for case in cases {
-        let why = case.verdict.why().unwrap_or_default();
-        writeln!(out, "  {:width$}  {DIM}{}{DIM:#}", case.id, printable(&why))?;
+    for (reason, ids) in by_reason {
+        let reason = printable(&reason);
+        let (shown, more) = match reason.char_indices().nth(REASON_SHOWN) {
+            Some((end, _)) => (&reason[..end], "..."),
+            None => (reason.as_str(), ""),
+        };
+        writeln!(out, "  {DIM}{shown}{more}{DIM:#}")?;
+        for line in wrapped(&ids) {
+            writeln!(out, "    {line}")?;
+        }
     }
     Ok(())
+}
+
+/// The words in lines of at most [`WIDTH`] columns, as far as words allow.
+fn wrapped(words: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push((*word).to_owned()),
+        }
+    }
+    lines
 }
 
 fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
