@@ -1,20 +1,15 @@
 //! What stands at the paths that a policy names.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use palisade_plan::facts::{Ability, Caller, Kind, PathFact, Present};
+use palisade_plan::facts::{Caller, Kind, PathFact, Present};
 use rustix::io::Errno;
 
-use crate::trial;
+use crate::trial::IdMapTrial;
 
-/// What was found out about file systems, by device: it is the same for every path on one.
-#[derive(Default)]
-pub(crate) struct FileSystems(BTreeMap<u64, Ability>);
-
-pub(crate) fn fact(path: &Path, caller: &Caller, known: &mut FileSystems) -> PathFact {
+pub(crate) fn fact(path: &Path, caller: &Caller, trial: &mut IdMapTrial) -> PathFact {
     let canonical = match fs::canonicalize(path) {
         Ok(canonical) => canonical,
         Err(error) => return PathFact::Missing(reason(&error)),
@@ -23,9 +18,7 @@ pub(crate) fn fact(path: &Path, caller: &Caller, known: &mut FileSystems) -> Pat
         Ok(metadata) => metadata,
         Err(error) => return PathFact::Missing(reason(&error)),
     };
-    let idmap = caller
-        .privileged
-        .then(|| known.0.entry(metadata.dev()).or_insert_with(|| trial::idmap(&canonical)).clone());
+    let idmap = caller.privileged.then(|| trial.attempt(&canonical));
     PathFact::Present(Present {
         kind: kind(&metadata),
         uid: metadata.uid(),

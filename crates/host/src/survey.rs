@@ -42,11 +42,11 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         Depth::Full => trial::trials(&caller),
         Depth::Run => trial::Trials::untried(),
     };
-    let mut known = paths::FileSystems::default();
+    let mut idmap = trial::IdMapTrial::default();
     let paths = named_paths(policy, directory)
         .into_iter()
         .map(|path| {
-            let fact = paths::fact(&path, &caller, &mut known);
+            let fact = paths::fact(&path, &caller, &mut idmap);
             (path, fact)
         })
         .collect();

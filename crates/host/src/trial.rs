@@ -1,6 +1,6 @@
 //! Trials: each does a thing in processes and mounts that end with it, and says what the kernel said.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use palisade_plan::KERNEL_ID_BASE;
@@ -135,29 +135,47 @@ fn gate(errno: Errno) -> String {
     }
 }
 
-/// Whether the file system at `path` can be mounted with mapped ids: makes such a mount, and drops it.
-pub(crate) fn idmap(path: &Path) -> Ability {
-    match try_idmap(path) {
-        Ok(()) => Ability::Available,
-        Err(reason) => Ability::Unavailable(reason),
-    }
+/// Trials of ID-mapped mounts. All of them share one user namespace, made when the first one needs it.
+#[derive(Default)]
+pub(crate) struct IdMapTrial {
+    carrier: Option<OwnedFd>,
 }
 
-fn try_idmap(path: &Path) -> Result<(), String> {
-    let text = |call: &'static str| {
-        move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()))
-    };
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-        .map_err(text("open"))?;
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
-    let map = Mapping { inside: 0, outside: KERNEL_ID_BASE };
-    let carrier = carrier(map, map).map_err(|error| format!("user namespace: {error}"))?;
-    sys_mount::set_idmap(tree.as_fd(), carrier.as_fd()).map_err(|errno| {
-        let reason =
-            if errno.name() == Some("EINVAL") { "the file system has no ID-mapped mounts" } else { "failed" };
-        format!("mount_setattr: {errno} ({reason})")
-    })
+impl IdMapTrial {
+    /// Whether the tree at `path`, with every mount below it, can be mounted with mapped ids: makes such a mount, and
+    /// drops it.
+    pub(crate) fn attempt(&mut self, path: &Path) -> Ability {
+        match self.try_map(path) {
+            Ok(()) => Ability::Available,
+            Err(reason) => Ability::Unavailable(reason),
+        }
+    }
+
+    fn try_map(&mut self, path: &Path) -> Result<(), String> {
+        let text = |call: &'static str| {
+            move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()))
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+            .map_err(text("open"))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
+        sys_mount::set_idmap(tree.as_fd(), self.carrier()?).map_err(|errno| match errno.name() {
+            Some("EINVAL") => {
+                format!("mount_setattr: {errno} (a file system there has no ID-mapped mounts)")
+            }
+            _ => format!("mount_setattr: {errno}"),
+        })
+    }
+
+    fn carrier(&mut self) -> Result<BorrowedFd<'_>, String> {
+        if self.carrier.is_none() {
+            let map = Mapping { inside: 0, outside: KERNEL_ID_BASE };
+            self.carrier = Some(carrier(map, map).map_err(|error| format!("user namespace: {error}"))?);
+        }
+        self.carrier.as_ref().map(AsFd::as_fd).ok_or_else(|| "no user namespace".into())
+    }
 }

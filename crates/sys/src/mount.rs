@@ -72,18 +72,18 @@ pub fn set_attributes_at(path: &CStr, attributes: u64) -> Result<()> {
 
 /// Changes the ids that files show through a detached mount: an id that the file system stores and that
 /// `user_namespace` calls *inside* is shown as the id that it maps to (mount_setattr(2), "ID-mapped mounts").
-/// Applies to the one mount, since file systems below may not support it.
+/// Applies to the mounts below it as well: all or none.
 ///
 /// # Errors
-/// EINVAL where the file system does not support ID-mapped mounts or the mount is attached already; EPERM without
-/// CAP_SYS_ADMIN in the user namespace of the file system.
+/// EINVAL where one of the file systems does not support ID-mapped mounts or a mount is attached already; EPERM
+/// without CAP_SYS_ADMIN in the user namespace of a file system, or where a mount has mapped ids already.
 pub fn set_idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
     let attributes = MountAttr {
         attr_set: attr::IDMAP,
         userns_fd: user_namespace.as_raw_fd() as u64,
         ..MountAttr::default()
     };
-    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32, &attributes)
+    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32 | AT_RECURSIVE, &attributes)
 }
 
 /// Cuts `mount`, and all mounts below it, from every peer group and master (mount_namespaces(7)).
