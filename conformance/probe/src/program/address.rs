@@ -31,6 +31,11 @@ impl Ip {
         }
     }
 
+    /// 255.255.255.255, to which a socket must be permitted to send.
+    pub(crate) fn is_broadcast(self) -> bool {
+        self == Ip::V4([255; 4])
+    }
+
     /// AF_INET or AF_INET6.
     pub(crate) fn family(self) -> u16 {
         match self {

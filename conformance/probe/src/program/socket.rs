@@ -79,6 +79,7 @@ impl Peer {
     /// Sends one datagram and receives one.
     pub(crate) fn exchange(&self, protocol: usize, text: &[u8], answer: &mut [u8]) -> Result<usize, Errno> {
         let fd = self.socket(SOCK_DGRAM, protocol)?;
+        self.permit_broadcast(fd);
         let received = self
             .connect(fd)
             .and_then(|()| send(fd, text))
@@ -86,6 +87,18 @@ impl Peer {
             .and_then(|()| kernel::read(fd, answer));
         kernel::close(fd);
         received
+    }
+
+    /// Without it a broadcast address is refused by the socket itself, and that would look like a sandbox. Whether the
+    /// option is denied is not what is being asked.
+    fn permit_broadcast(&self, fd: Fd) {
+        const SETSOCKOPT: usize = 54;
+        const SOL_SOCKET: usize = 1;
+        const SO_BROADCAST: usize = 6;
+        let mut on = 1_u32;
+        if self.ip.is_broadcast() {
+            let _ = kernel::call(SETSOCKOPT, [fd, SOL_SOCKET, SO_BROADCAST, crate::raw::address_of(&mut on), 4]);
+        }
     }
 
     fn connect(&self, fd: Fd) -> Result<(), Errno> {
