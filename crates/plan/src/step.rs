@@ -49,7 +49,7 @@ pub enum Step {
         /// The group id inside.
         gid: u32,
     },
-    /// Name the host, inside.
+    /// Name the host, inside, and give it no NIS domain.
     SetHostname {
         /// The name.
         name: String,

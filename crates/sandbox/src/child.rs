@@ -97,7 +97,11 @@ fn apply(
         }
         Operation::ClearGroups => ours(sys_process::clear_groups()),
         Operation::SetIds { uid, gid } => set_ids(*uid, *gid).map_err(whole),
-        Operation::SetHostname(name) => rustix::system::sethostname(name).map_err(whole),
+        Operation::SetHostname(name) => {
+            rustix::system::sethostname(name).map_err(whole)?;
+            // A new namespace begins with the names of the old one; this is what the kernel itself begins with.
+            rustix::system::setdomainname(b"(none)").map_err(whole)
+        }
         Operation::LoopbackUp => ours(net::loopback_up()),
         Operation::PrivateMounts => {
             mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(whole)
