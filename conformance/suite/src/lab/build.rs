@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -34,7 +34,7 @@ pub struct Lab {
     canary: Canary,
     decoy: Child,
     leaks: Vec<OwnedFd>,
-    /// Guards the moment in which the leaks are not close-on-exec.
+    /// Guards the moment in which the leaks are not close-on-exec, and that in which programs are written.
     spawning: Mutex<()>,
     /// The master of the pseudo-terminal.
     _terminal: Option<OwnedFd>,
@@ -56,6 +56,8 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
 
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;
+    rustix::system::setdomainname(world.domainname.as_bytes()).during(|| "setdomainname".to_owned())?;
+    join_groups(&mut world)?;
     let carried = take_tools(options)?;
     world.system_writes = seal::seal(world.system_writes)?;
     let covered = mounts::cover()?;
@@ -82,6 +84,22 @@ fn caller(isolated: Isolated) -> Caller {
         rootless: isolated.rootless(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+/// Joins the groups of the world, for this thread: there is no other yet, and those to come begin with them. A root
+/// without CAP_SETGID stays as he is.
+fn join_groups(world: &mut World) -> Result<(), LabError> {
+    if world.groups.is_empty() {
+        return Ok(());
+    }
+    let groups: Vec<_> = world.groups.iter().map(|&group| rustix::process::Gid::from_raw(group)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        Err(rustix::io::Errno::PERM) => {
+            world.groups.clear();
+            Ok(())
+        }
+        other => other.during(|| "setgroups".to_owned()),
     }
 }
 
@@ -200,7 +218,7 @@ impl Lab {
     /// # Errors
     /// As [`Command::spawn`].
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        let _alone = self.spawning.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.not_spawning();
         command.spawn()
     }
 
@@ -209,7 +227,7 @@ impl Lab {
     /// # Errors
     /// As [`Command::spawn`].
     pub fn spawn_with_leaks(&self, command: &mut Command) -> io::Result<Child> {
-        let _alone = self.spawning.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.not_spawning();
         let all = |flags: FdFlags| self.leaks.iter().try_for_each(|fd| fcntl_setfd(fd, flags));
         all(FdFlags::empty())?;
         let child = command.spawn();
@@ -217,11 +235,18 @@ impl Lab {
         child
     }
 
+    /// Keeps every thread from starting a process. Between its fork and its exec a process has all descriptors open: with
+    /// one of a program that is just being written, that program could not be executed (ETXTBSY).
+    fn not_spawning(&self) -> MutexGuard<'_, ()> {
+        self.spawning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A whole new workspace in `World::cases`, with the same content and markers as [`World::work`].
     ///
     /// # Errors
     /// When the directory exists already or the lab's tmpfs is full.
     pub fn workspace(&self, name: &str) -> Result<Workspace, LabError> {
+        let _alone = self.not_spawning();
         let dir = self.world.cases.join(name);
         fs::create_dir(&dir).during(|| format!("create {}", dir.display()))?;
         let work = Workspace::at(&dir, &Mint::new(self.world.run.clone()));
@@ -243,6 +268,7 @@ impl Lab {
     /// # Errors
     /// When one cannot be replaced.
     pub fn refresh(&self, work: &Workspace) -> Result<(), LabError> {
+        let _alone = self.not_spawning();
         scene::refresh(work)
     }
 

@@ -20,6 +20,12 @@ pub const BASE: &str = "/tmp/lab";
 /// The host name of the lab, set in its own UTS namespace.
 pub const HOSTNAME: &str = "palisade-lab";
 
+/// The NIS domain name of the lab, set there too.
+pub const DOMAINNAME: &str = "palisade-lab.test";
+
+/// The supplementary group of root's lab: a careless caller has groups that open files.
+const LEAKED_GROUP: u32 = 61_131;
+
 /// TCP ports on which every address of the lab's internet answers, IPv4 and IPv6.
 pub const TCP_PORTS: &[u16] = &[22, 53, 80, 123, 443, 853, 2375, 2376, 3000, 6379, 6443, 8080, 9999, 10250];
 
@@ -242,6 +248,10 @@ pub struct World {
     pub run: String,
     /// Host name of the lab.
     pub hostname: String,
+    /// NIS domain name of the lab.
+    pub domainname: String,
+    /// Supplementary groups of the suite and of every process that it starts; an ordinary user keeps those that he has.
+    pub groups: Vec<u32>,
     /// Directory of the lab's own files, [`BASE`].
     pub base: PathBuf,
     /// Directory in which the suite may make a directory for each case. Mode 0755.
@@ -341,6 +351,8 @@ impl World {
             gid: caller.gid,
             run: mint.run.clone(),
             hostname: HOSTNAME.to_owned(),
+            domainname: DOMAINNAME.to_owned(),
+            groups: if caller.rootless { Vec::new() } else { vec![LEAKED_GROUP] },
             cases: base.join("cases"),
             work: Workspace::at(&base.join("work"), mint),
             probe: base.join("tools/probe"),

@@ -1,7 +1,7 @@
 //! The suite's own visit to a listener: a round trip of a nonce, from the lab's side.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,15 +23,18 @@ pub(super) fn fresh_nonce() -> String {
     format!("alive-{}-{count}.", std::process::id())
 }
 
-/// Sends `nonce` and reads until it comes back.
+/// Sends `nonce` and reads until it comes back. What is sent to a group is not answered from its address: there the log alone
+/// tells whether it was heard.
 pub(super) fn round_trip(endpoint: &Endpoint, proto: Proto, nonce: &str) -> io::Result<()> {
     match (proto, endpoint) {
         (Proto::Tcp, Endpoint::Inet(address)) => {
-            let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&on_lo(*address), PATIENCE)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream_trip(stream, nonce)
         }
-        (Proto::Udp | Proto::UdpLite, Endpoint::Inet(address)) => datagram_trip(*address, proto, nonce),
+        (Proto::Udp | Proto::UdpLite, Endpoint::Inet(address)) => {
+            datagram_trip(on_lo(*address), proto, nonce)
+        }
         (Proto::UnixStream, _) => {
             let stream = UnixStream::connect_addr(&unix_address(endpoint)?)?;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -50,6 +53,21 @@ pub(super) fn round_trip(endpoint: &Endpoint, proto: Proto, nonce: &str) -> io::
         }
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
+}
+
+/// Link-local addresses mean nothing without their link, which in the lab is always `lo`.
+fn on_lo(address: SocketAddr) -> SocketAddr {
+    const LO: u32 = 1;
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() || v6.ip().is_multicast() => {
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), v6.flowinfo(), LO))
+        }
+        other => other,
+    }
+}
+
+fn is_group(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn unix_address(endpoint: &Endpoint) -> io::Result<UnixAddr> {
@@ -75,6 +93,12 @@ fn datagram_trip(address: SocketAddr, proto: Proto, nonce: &str) -> io::Result<(
     let fd = rustix::net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol(proto))?;
     rustix::net::bind(&fd, &any)?;
     let socket = UdpSocket::from(fd);
+    if is_group(address.ip()) {
+        if address.is_ipv4() {
+            socket.set_broadcast(true)?;
+        }
+        return socket.send_to(nonce.as_bytes(), address).map(drop);
+    }
     socket.connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(nonce.as_bytes())?;
