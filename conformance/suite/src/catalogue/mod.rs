@@ -63,18 +63,29 @@ mod entry;
 mod expect;
 pub mod prelude;
 
+mod cap;
 mod dev;
+mod dns;
 mod env;
 mod fd;
 mod fs;
+mod ipc;
+mod kern;
+mod key;
 mod life;
 mod mnt;
+mod net;
+mod ns;
 mod proc;
+mod ps;
 mod res;
 mod sys;
 mod sysfs;
+mod time;
 mod tty;
+mod uring;
 mod work;
+mod xmem;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -97,18 +108,29 @@ pub struct Group {
 
 /// Every group. Add a new file here.
 pub const GROUPS: &[Group] = &[
+    Group { name: "cap", probes: cap::probes },
     Group { name: "dev", probes: dev::probes },
+    Group { name: "dns", probes: dns::probes },
     Group { name: "env", probes: env::probes },
     Group { name: "fd", probes: fd::probes },
     Group { name: "fs", probes: fs::probes },
+    Group { name: "ipc", probes: ipc::probes },
+    Group { name: "kern", probes: kern::probes },
+    Group { name: "key", probes: key::probes },
     Group { name: "life", probes: life::probes },
     Group { name: "mnt", probes: mnt::probes },
+    Group { name: "net", probes: net::probes },
+    Group { name: "ns", probes: ns::probes },
     Group { name: "proc", probes: proc::probes },
+    Group { name: "ps", probes: ps::probes },
     Group { name: "res", probes: res::probes },
     Group { name: "sys", probes: sys::probes },
     Group { name: "sysfs", probes: sysfs::probes },
+    Group { name: "time", probes: time::probes },
     Group { name: "tty", probes: tty::probes },
+    Group { name: "uring", probes: uring::probes },
     Group { name: "work", probes: work::probes },
+    Group { name: "xmem", probes: xmem::probes },
 ];
 
 /// All entries that apply to `policy` in `world`, sorted by id.
