@@ -56,6 +56,8 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
 
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;
+    rustix::system::setdomainname(world.domainname.as_bytes()).during(|| "setdomainname".to_owned())?;
+    join_groups(&mut world)?;
     let carried = take_tools(options)?;
     world.system_writes = seal::seal(world.system_writes)?;
     let covered = mounts::cover()?;
@@ -82,6 +84,22 @@ fn caller(isolated: Isolated) -> Caller {
         rootless: isolated.rootless(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+/// Joins the groups of the world, for this thread: there is no other yet, and those to come begin with them. A root
+/// without CAP_SETGID stays as he is.
+fn join_groups(world: &mut World) -> Result<(), LabError> {
+    if world.groups.is_empty() {
+        return Ok(());
+    }
+    let groups: Vec<_> = world.groups.iter().map(|&group| rustix::process::Gid::from_raw(group)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        Err(rustix::io::Errno::PERM) => {
+            world.groups.clear();
+            Ok(())
+        }
+        other => other.during(|| "setgroups".to_owned()),
     }
 }
 
