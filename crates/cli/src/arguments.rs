@@ -159,9 +159,17 @@ pub(crate) struct Verify {
     /// Run each probe this often; any breach counts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
-    /// Break the sandbox's own plan, one step at a time, and see that the probes notice
-    #[arg(long, conflicts_with_all = ["list", "repeat"])]
-    pub(crate) mutants: bool,
+    /// Break the sandbox's own plan, one step at a time, and see that the probes notice: each mutant until the first
+    /// probe does (quick), or every probe against every mutant (full)
+    #[arg(long, value_name = "quick|full", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    #[arg(conflicts_with_all = ["list", "repeat"])]
+    pub(crate) mutants: Option<Mutants>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mutants {
+    Quick,
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -176,4 +184,10 @@ pub(crate) enum Runtime {
     #[default]
     Palisade,
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mutants {
+    Quick,
+    Full,
 }

@@ -8,7 +8,7 @@ use palisade_conformance::verify::{self as suite, Options};
 use palisade_host::{Depth, survey};
 use palisade_policy::Document;
 
-use crate::arguments::{Format, Runtime, Verify};
+use crate::arguments::{Format, Mutants, Runtime, Verify};
 use crate::{message, source};
 
 pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
@@ -55,7 +55,10 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
         color: anstream::ColorChoice::Auto,
         list: arguments.list,
         repeat: arguments.repeat,
-        mutants: arguments.mutants.then_some(Extent::Full),
+        mutants: arguments.mutants.map(|extent| match extent {
+            Mutants::Quick => Extent::Quick,
+            Mutants::Full => Extent::Full,
+        }),
         host_facts,
     };
     suite::verify(&options).into()
