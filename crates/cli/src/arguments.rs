@@ -185,9 +185,3 @@ pub(crate) enum Runtime {
     Palisade,
     None,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mutants {
-    Quick,
-    Full,
-}
