@@ -63,12 +63,19 @@ pub fn run(
         }
     };
     let numbered: Vec<(usize, &Mutant)> = mutants.iter().enumerate().collect();
+    let file = |number: usize| dir.join(format!("{number}.json"));
     let rows = runner.each(
         &numbered,
         |_| false,
-        |place, (number, mutant)| bench.row(place, &dir.join(format!("{number}.json")), mutant),
+        |place, (number, mutant)| bench.row(place, &file(*number), mutant),
     )?;
-    let rows = rows.into_iter().collect::<io::Result<Vec<Row>>>()?;
+    let mut rows = rows.into_iter().collect::<io::Result<Vec<Row>>>()?;
+    let survivors: Vec<usize> =
+        (0..rows.len()).filter(|&number| rows[number].fate == Fate::Survived).collect();
+    let fates = runner.each(&survivors, |_| true, |place, &number| bench.alone(place, &file(number)))?;
+    for (number, fate) in survivors.into_iter().zip(fates) {
+        rows[number].fate = fate;
+    }
     let idle = (extent == Extent::Full).then(|| idle(&bench.probes, &rows));
     let matrix = Matrix {
         schema: SCHEMA,
@@ -190,37 +197,53 @@ impl<'a> Bench<'a> {
             Err(Unseen::TimedOut) => return Ok(Fate::FailsClosed("the runtime hangs".to_owned())),
             _ => {}
         }
-        let mut killers = Vec::new();
-        for probe in self.in_order(mutant) {
-            let outside = self.outside.get(&probe.id);
-            let verdict = attempt_under(self.runner, place, &adapter, probe, outside);
-            if matches!(verdict.kind(), Kind::Breached | Kind::OverBlocked) {
-                killers.push(probe.id.clone());
-                if self.extent == Extent::Quick {
-                    break;
-                }
+        let (related, others) = self.in_order(mutant);
+        let mut killers = self.killers(place, &adapter, related);
+        if killers.is_empty() {
+            // Asked before the long rest of the catalogue, which seldom has anything to say.
+            if let Some(why) = self.inexpressible(place, mutant)? {
+                return Ok(Fate::Inexpressible(why));
             }
         }
-        if !killers.is_empty() {
-            killers.sort();
-            return Ok(Fate::Killed(killers));
+        if killers.is_empty() || self.extent == Extent::Full {
+            killers.extend(self.killers(place, &adapter, others));
         }
-        Ok(self.inexpressible(place, mutant)?.map_or(Fate::Survived, Fate::Inexpressible))
+        killers.sort();
+        Ok(if killers.is_empty() { Fate::Survived } else { Fate::Killed(killers) })
     }
 
-    /// The probes, those of the mutant's own groups first, and of these the ones about its system call first.
-    fn in_order(&self, mutant: &Mutant) -> Vec<&Probe> {
+    /// The probes that notice the mutant, or only the first one.
+    fn killers(&self, place: &mut Place<'_>, adapter: &Palisade, probes: Vec<&Probe>) -> Vec<String> {
+        let notices = |probe: &&Probe| {
+            let verdict = attempt_under(self.runner, place, adapter, probe, self.outside.get(&probe.id));
+            matches!(verdict.kind(), Kind::Breached | Kind::OverBlocked)
+        };
+        let most = if self.extent == Extent::Quick { 1 } else { usize::MAX };
+        probes.into_iter().filter(notices).take(most).map(|probe| probe.id.clone()).collect()
+    }
+
+    /// What became of a survivor when also the probes that must run alone have met it.
+    fn alone(&self, place: &mut Place<'_>, path: &Path) -> Fate {
+        let adapter = Palisade::with_plan(self.palisade, path);
+        let serial = self.probes.iter().filter(|probe| probe.serial).collect();
+        let killers = self.killers(place, &adapter, serial);
+        if killers.is_empty() { Fate::Survived } else { Fate::Killed(killers) }
+    }
+
+    /// The probes that may run beside others: those of the mutant's own groups, the ones about its system call first,
+    /// and the rest.
+    fn in_order(&self, mutant: &Mutant) -> (Vec<&Probe>, Vec<&Probe>) {
         let number = match &mutant.about {
             About::Call(name) => palisade_policy::syscalls::number(name),
             _ => None,
         };
-        let mut probes: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.serial).collect();
-        probes.sort_by_key(|probe| {
-            let about = number.is_some_and(|number| calls(probe).contains(&u64::from(number)));
-            let group = mutant.groups.iter().position(|group| *group == probe.group());
-            (!about, group.unwrap_or(usize::MAX))
-        });
-        probes
+        let about = |probe: &Probe| number.is_some_and(|number| calls(probe).contains(&u64::from(number)));
+        let group = |probe: &Probe| mutant.groups.iter().position(|group| *group == probe.group());
+        let parallel = self.probes.iter().filter(|probe| !probe.serial);
+        let (mut related, others): (Vec<&Probe>, Vec<&Probe>) =
+            parallel.partition(|probe| about(probe) || group(probe).is_some());
+        related.sort_by_key(|probe| (!about(probe), group(probe)));
+        (related, others)
     }
 
     /// Why nothing can notice the mutant on this machine, where that can be checked: every probe about it is unsupported

@@ -51,9 +51,9 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// A runner in `lab` under `policy`, with one worker a processor.
+    /// A runner in `lab` under `policy`, with two workers a processor: cases mostly wait, for namespaces and for silence.
     pub fn new(lab: &'a Lab, argument: &'a str, policy: &'a Policy) -> Self {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
         let policy = PolicySource { argument, policy };
         Self { lab, policy, workers, limit: LIMIT }
     }
