@@ -13,10 +13,7 @@ use palisade_conformance::lab::{self, Lab, LabOptions};
 use palisade_conformance::observation::{Observation, Seen, Unseen};
 use palisade_conformance::run::{Runner, case::Outcome, place::Place};
 use palisade_conformance::verify;
-use palisade_policy::{
-    Base, ByteSize, Environment, Filesystem, Identity, Network, OnUnavailable, Policy, Process, Resources,
-    Syscalls, Terminal,
-};
+use palisade_policy::Document;
 
 type Check = fn(&Runner<'_>) -> Result<(), String>;
 
@@ -67,8 +64,8 @@ fn main() -> ExitCode {
         let (lab, check) = (Arc::clone(&lab), *check);
         Trial::test(name.replace(' ', "-"), move || match lab.get() {
             Some(Ok(lab)) => {
-                let policy = policy();
-                let mut runner = Runner::new(lab, "default", &policy);
+                let document = Document::builtin("default").ok_or("no built-in policy")?;
+                let mut runner = Runner::new(lab, "default", &document.policy);
                 runner.limit = Duration::from_secs(5);
                 check(&runner).map_err(Failed::from)
             }
@@ -77,29 +74,6 @@ fn main() -> ExitCode {
         })
     };
     libtest_mimic::run(&arguments, CHECKS.iter().map(trial).collect()).exit_code()
-}
-
-fn policy() -> Policy {
-    Policy {
-        name: "strict".to_owned(),
-        on_unavailable: OnUnavailable::Refuse,
-        filesystem: Filesystem {
-            base: Base::Host,
-            rules: vec![],
-            no_execute: vec![],
-            tmp: ByteSize::from_mib(64),
-        },
-        process: Process {
-            identity: Identity::User,
-            capabilities: vec![],
-            syscalls: Syscalls::default(),
-            nested_namespaces: false,
-            terminal: Terminal::Auto,
-        },
-        network: Network::default(),
-        resources: Resources::default(),
-        environment: Environment::default(),
-    }
 }
 
 fn probe() -> Probe {

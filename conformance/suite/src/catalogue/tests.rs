@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use palisade_policy::{Access, ByteSize, Clause, PathEntry, PathRule, Resources, Syscalls, Terminal};
-use palisade_policy::{Base, Environment, Filesystem, Identity, Network, OnUnavailable, Policy, Process};
-
+use palisade_policy::{Document, Policy};
 use palisade_probe::script::Phase;
 
 use super::*;
@@ -16,40 +14,16 @@ const SPEC: &str = include_str!("../../../SPEC.md");
 
 /// One policy a class of entries: the strictest, and one with every kind of rule.
 pub(crate) fn policies() -> Vec<Policy> {
-    let strict = Policy {
-        name: "strict".to_owned(),
-        on_unavailable: OnUnavailable::Refuse,
-        filesystem: Filesystem {
-            base: Base::Host,
-            rules: vec![rule("read_only", Access::ReadOnly, ".")],
-            no_execute: vec![],
-            tmp: ByteSize::from_mib(64),
-        },
-        process: Process {
-            identity: Identity::User,
-            capabilities: vec![],
-            syscalls: Syscalls::default(),
-            nested_namespaces: false,
-            terminal: Terminal::Auto,
-        },
-        network: Network::default(),
-        resources: Resources::default(),
-        environment: Environment::default(),
-    };
-    let mut loose = strict.clone();
-    loose.name = "loose".to_owned();
-    loose.filesystem.rules = vec![
-        rule("read_write", Access::ReadWrite, "."),
-        rule("read_only", Access::ReadOnly, "vendor"),
-        rule("hidden", Access::Hidden, ".env"),
-    ];
-    loose.filesystem.no_execute = vec![rule("no_execute", Access::ReadOnly, "/tmp").entry];
-    vec![strict, loose]
-}
-
-fn rule(list: &str, access: Access, path: &str) -> PathRule {
-    let clause = Clause::entry(&format!("filesystem.{list}"), 0);
-    PathRule { access, entry: PathEntry { clause, path: path.into(), optional: false } }
+    let rules = "version: 1
+filesystem:
+  read_write: [.]
+  read_only: [vendor]
+  hidden: [.env]
+  no_execute: [/tmp]
+";
+    let parsed = [("strict", "version: 1\nfilesystem: {read_only: [.]}\n"), ("loose", rules)]
+        .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
+    parsed.map(|document| document.policy).to_vec()
 }
 
 fn everything() -> Vec<Probe> {
