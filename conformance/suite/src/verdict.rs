@@ -19,7 +19,7 @@ pub enum Verdict {
     Unsupported(String),
     /// A breach or an over-block that a listed deviation covers; its reason.
     KnownDeviation(String),
-    /// A listed deviation that no longer happens or has expired.
+    /// A listed deviation that no longer happens.
     UnexpectedPass(String),
 }
 
