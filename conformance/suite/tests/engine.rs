@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
     let trial = |(name, check): &(&str, Check)| {
         let (lab, check) = (Arc::clone(&lab), *check);
-        Trial::test(name.replace(' ', "-"), move || match lab.get() {
+        Trial::test(name.replace(' ', "-").replace(['\'', ','], ""), move || match lab.get() {
             Some(Ok(lab)) => {
                 let document = Document::builtin("default").ok_or("no built-in policy")?;
                 let mut runner = Runner::new(lab, "default", &document.policy);
