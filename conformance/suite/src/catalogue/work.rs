@@ -1,5 +1,7 @@
 //! Ordinary work that a sandbox must not get in the way of: the over-block checks.
 
+use std::path::Path;
+
 use palisade_policy::{NetworkMode, Policy};
 use palisade_probe::script::Statement;
 
@@ -16,6 +18,9 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(processes());
     probes.extend(kernel_objects());
     probes.extend(programs(world));
+    // The one makes its program in /tmp, the other is in the working directory.
+    probes.retain(|probe| probe.id != "work/compiler" || may_execute(world, policy, "/tmp".as_ref()));
+    probes.retain(|probe| probe.id != "work/script" || may_execute(world, policy, &world.work.dir));
     if policy.network.mode == NetworkMode::None {
         probes.push(names_fail_promptly());
     }
@@ -145,9 +150,7 @@ fn files(world: &World, policy: &Policy) -> Vec<Probe> {
         )
         .expect(Expect::data_contains("localhost")),
     ];
-    let may_execute_tmp =
-        policy.filesystem.resolve(&world.work.dir).is_ok_and(|rules| rules.may_execute("/tmp".as_ref()));
-    if may_execute_tmp {
+    if may_execute(world, policy, "/tmp".as_ref()) {
         probes.push(tmp(
             "tmp-execute",
             "a program that was written to /tmp can be executed",
@@ -158,6 +161,11 @@ fn files(world: &World, policy: &Policy) -> Vec<Probe> {
         ));
     }
     probes
+}
+
+/// Whether the policy leaves what is written at `path` executable.
+fn may_execute(world: &World, policy: &Policy, path: &Path) -> bool {
+    policy.filesystem.resolve(&world.work.dir).is_ok_and(|rules| rules.may_execute(path))
 }
 
 fn devices() -> Vec<Probe> {
