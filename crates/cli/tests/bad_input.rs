@@ -83,7 +83,7 @@ fn an_unreadable_policy_is_told() {
     let directory = directory();
     let file = directory.path().join("policy.yaml");
     fs::write(&file, "name: x\n").expect("written");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).expect("changed");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("changed");
     let output = run_with_policy(directory.path(), "policy.yaml");
     assert_eq!(status(&output), PALISADE);
     assert!(stderr(&output).contains("ermission denied"), "{}", stderr(&output));

@@ -97,7 +97,8 @@ impl Peer {
         const SO_BROADCAST: usize = 6;
         let mut on = 1_u32;
         if self.ip.is_broadcast() {
-            let _ = kernel::call(SETSOCKOPT, [fd, SOL_SOCKET, SO_BROADCAST, crate::raw::address_of(&mut on), 4]);
+            let _ =
+                kernel::call(SETSOCKOPT, [fd, SOL_SOCKET, SO_BROADCAST, crate::raw::address_of(&mut on), 4]);
         }
     }
 
