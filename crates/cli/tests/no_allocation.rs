@@ -1,7 +1,5 @@
 //! Between clone and exec the child allocates nothing: seen from outside, by strace.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
