@@ -61,6 +61,8 @@ pub fn launch(prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Lau
     let mask = forwarding.map_or(current, Forwarding::original_mask);
     let cloned = process::clone3(prepared.namespaces);
     if let Ok(Cloned::Child(proof)) = cloned {
+        // With its own copy of the writing end the child would never see the lifeline end.
+        drop((status, lifeline));
         child::run(&proof, &prepared, &mask, &channel)
     }
     signal::set_mask(&current);

@@ -41,6 +41,21 @@ fn dropping_a_launched_sandbox_kills_it() {
     assert!(matches!(status, Ok(Some(_))), "{status:?}");
 }
 
+/// When the caller's side fails, the child, which waits for its ids, ends too.
+#[test]
+fn ids_that_cannot_be_mapped_are_told_and_leave_nothing_waiting() {
+    let mut plan = plan();
+    for planned in &mut plan.steps {
+        if let Step::MapIds { uid, .. } = &mut planned.step {
+            // The last id is (uid_t) -1, which no map may hold (user_namespaces(7)).
+            uid.outside = u32::MAX;
+        }
+    }
+    let command = Command { program: "true".into(), arguments: Vec::new() };
+    let failure = launch(prepare(&plan, &command).expect("prepared"), None).expect_err("no such id");
+    assert_eq!((failure.step, failure.action.as_str()), (2, "map ids"));
+}
+
 /// An error at any step ends the run before the workload exists, and is told with the step's number.
 #[test]
 fn a_failing_step_runs_nothing_wherever_it_stands() {
