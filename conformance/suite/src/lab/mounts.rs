@@ -83,10 +83,11 @@ fn pseudo(path: &str, kind: &str, options: Option<&str>) -> Result<(), String> {
     share(Path::new(path)).map_err(|e| e.to_string())
 }
 
-/// A fresh tmpfs on `path`, shared.
+/// A fresh tmpfs on `path`, shared. It honours set-user-id bits and devices, as the disk under people's work does on a
+/// host: a sandbox that does not take that away is found out.
 pub(super) fn tmpfs(path: &Path, options: &str) -> Result<(), LabError> {
     let options = std::ffi::CString::new(options).unwrap_or_default();
-    mount("palisade-lab", path, "tmpfs", PLAIN, Some(options.as_c_str()))
+    mount("palisade-lab", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))
         .during(|| format!("mount tmpfs on {}", path.display()))?;
     share(path)
 }
