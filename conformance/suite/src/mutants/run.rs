@@ -35,6 +35,8 @@ struct Bench<'a> {
     /// Probes that this machine cannot judge, with reasons.
     unsupported: BTreeMap<String, (Probe, String)>,
     extent: Extent,
+    /// The plan without a mutation.
+    plan: &'a Value,
 }
 
 /// Runs all mutants of the policy's plan and prints the matrix.
@@ -127,7 +129,7 @@ impl<'a> Bench<'a> {
         probes: Vec<Probe>,
         extent: Extent,
         dir: &Path,
-        plan: &Value,
+        plan: &'a Value,
     ) -> io::Result<Result<Self, Failing>> {
         let path = dir.join("plan.json");
         fs::write(&path, serde_json::to_vec(plan)?)?;
@@ -155,6 +157,7 @@ impl<'a> Bench<'a> {
             outside: BTreeMap::new(),
             unsupported: BTreeMap::new(),
             extent,
+            plan,
         };
         let mut failing = Vec::new();
         for (probe, (outside, verdict)) in probes.into_iter().zip(judged) {
@@ -204,6 +207,9 @@ impl<'a> Bench<'a> {
             if let Some(why) = self.inexpressible(place, mutant)? {
                 return Ok(Fate::Inexpressible(why));
             }
+            if let Some(fate) = self.isolated(place, path, mutant)? {
+                return Ok(fate);
+            }
         }
         if killers.is_empty() || self.extent == Extent::Full {
             killers.extend(self.killers(place, &adapter, others));
@@ -220,6 +226,44 @@ impl<'a> Bench<'a> {
         };
         let most = if self.extent == Extent::Quick { 1 } else { usize::MAX };
         probes.into_iter().filter(notices).take(most).map(|probe| probe.id.clone()).collect()
+    }
+
+    /// What becomes of a mutant that lets a system call through, when the layer above the filter is taken away too.
+    ///
+    /// A call that needs a capability is refused without one, filter or not, so the mutant alone shows nothing. With every
+    /// capability over its own namespaces kept, the workload meets the filter: intact it must hold, open it must not. What
+    /// the kernel refuses even then is closed to every user namespace but the first, and no plan can show the filter.
+    fn isolated(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Option<Fate>> {
+        let About::Call(name) = &mutant.about else { return Ok(None) };
+        let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else { return Ok(None) };
+        let about: Vec<&Probe> = self.probes.iter().filter(|probe| calls(probe).contains(&number)).collect();
+        if about.is_empty() {
+            return Ok(None);
+        }
+        let mut verdicts = |plan: &Value, extension: &str| -> io::Result<Vec<Kind>> {
+            let path = path.with_extension(extension);
+            fs::write(&path, serde_json::to_vec(&with_capabilities(plan))?)?;
+            let adapter = Palisade::with_plan(self.palisade, &path);
+            let verdict = |probe: &&Probe| {
+                attempt_under(self.runner, place, &adapter, probe, self.outside.get(&probe.id)).kind()
+            };
+            Ok(about.iter().map(verdict).collect())
+        };
+        let (intact, open) = (verdicts(self.plan, "intact.json")?, verdicts(&mutant.plan, "open.json")?);
+        let pairs = || about.iter().zip(intact.iter().zip(&open));
+        let killers: Vec<String> = pairs()
+            .filter(|(_, (intact, open))| **intact == Kind::Held && **open == Kind::Breached)
+            .map(|(probe, _)| probe.id.clone())
+            .collect();
+        if !killers.is_empty() {
+            return Ok(Some(Fate::Killed(killers)));
+        }
+        let closed = pairs().all(|(_, (intact, open))| *intact == Kind::Held && *open == Kind::Held);
+        Ok(closed.then(|| {
+            Fate::Inexpressible(format!(
+                "{name} stays refused with the filter open and every capability kept: only the first user namespace may"
+            ))
+        }))
     }
 
     /// What became of a survivor when also the probes that must run alone have met it.
@@ -240,9 +284,12 @@ impl<'a> Bench<'a> {
         let about = |probe: &Probe| number.is_some_and(|number| calls(probe).contains(&u64::from(number)));
         let group = |probe: &Probe| mutant.groups.iter().position(|group| *group == probe.group());
         let parallel = self.probes.iter().filter(|probe| !probe.serial);
-        let (mut related, others): (Vec<&Probe>, Vec<&Probe>) =
+        let (mut related, mut others): (Vec<&Probe>, Vec<&Probe>) =
             parallel.partition(|probe| about(probe) || group(probe).is_some());
-        related.sort_by_key(|probe| (!about(probe), group(probe)));
+        let affinity = Affinity::to(mutant, &self.probes);
+        let nearest = |probe: &Probe| std::cmp::Reverse(affinity.of(probe));
+        related.sort_by_key(|probe| (!about(probe), nearest(probe), group(probe)));
+        others.sort_by_key(|probe| nearest(probe));
         (related, others)
     }
 
@@ -250,6 +297,12 @@ impl<'a> Bench<'a> {
     /// here, or what it leaves open does not exist here.
     fn inexpressible(&self, place: &mut Place<'_>, mutant: &Mutant) -> io::Result<Option<String>> {
         Ok(match &mutant.about {
+            // Changing ids makes a process not dumpable by itself (prctl(2), PR_SET_DUMPABLE), to the value of this file.
+            About::Step if mutant.name == "drop not_dumpable" && nix::unistd::geteuid().is_root() => {
+                let value = fs::read_to_string("/proc/sys/fs/suid_dumpable")?;
+                let same = value.trim() == "0";
+                same.then(|| "fs.suid_dumpable is 0: the change of ids has the same effect".to_owned())
+            }
             About::Step => None,
             About::Call(name) => {
                 let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else {
@@ -259,6 +312,7 @@ impl<'a> Bench<'a> {
             }
             About::Guard("foreign_arch") => self.all_unsupported(|probe| probe.needs.contains(&Need::Ia32)),
             About::Guard("x32") => self.all_unsupported(|probe| probe.needs.contains(&Need::X32)),
+            About::Guard("unknown") => self.all_unsupported(|probe| probe.id.starts_with("sys/future-nr")),
             About::Guard(_) => None,
             About::Submounts(source) => {
                 let _stand = place.stand(&[])?;
@@ -295,6 +349,60 @@ fn attempt_under(
             judge(probe, Evidence { inside: &outcome.observation, outside, canary })
         }
     }
+}
+
+/// The plan with every capability kept in every set.
+fn with_capabilities(plan: &Value) -> Value {
+    let mut plan = plan.clone();
+    let steps = plan.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten();
+    for step in steps {
+        for kind in ["drop_bounding_set", "drop_capabilities"] {
+            if let Some(keep) = step.pointer_mut(&format!("/step/{kind}/keep")) {
+                *keep = palisade_policy::capability::NAMES.to_vec().into();
+            }
+        }
+    }
+    plan
+}
+
+/// How likely a probe is to notice a mutant, by the words that both use: a rare word (`acpi`) says more than one that
+/// many probes use (`proc`). It only orders; every probe has its turn.
+struct Affinity {
+    /// What each word of the mutant is worth.
+    worth: BTreeMap<String, u32>,
+}
+
+impl Affinity {
+    fn to(mutant: &Mutant, probes: &[Probe]) -> Self {
+        const MOST: u32 = 10_000;
+        let mut worth: BTreeMap<String, u32> = words(&mutant.name).map(|word| (word, 0)).collect();
+        for probe in probes {
+            for word in vocabulary(probe) {
+                worth.entry(word).and_modify(|count| *count += 1);
+            }
+        }
+        worth.values_mut().for_each(|count| *count = MOST / (*count).max(1));
+        Self { worth }
+    }
+
+    fn of(&self, probe: &Probe) -> u32 {
+        vocabulary(probe).iter().filter_map(|word| self.worth.get(word)).sum()
+    }
+}
+
+/// The words of an entry: of its id, its requirement and its statements.
+fn vocabulary(probe: &Probe) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = words(&probe.id).chain(words(probe.requirement.as_ref())).collect();
+    if let Workload::Script(script) = &probe.workload {
+        script.statements().iter().for_each(|statement| all.extend(words(&statement.to_string())));
+    }
+    all
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() > 2)
+        .map(str::to_ascii_lowercase)
 }
 
 /// The numbers of the native system calls that a probe makes by number.
