@@ -88,7 +88,10 @@ pub(super) fn identity(policy: &Policy, facts: &HostFacts, situation: &Situation
             facts.caller.groups.len()
         ));
     }
-    draft.step(&IDENTITY, Step::SetIds { uid: inside, gid: inside });
+    if facts.caller.privileged {
+        // An ordinary caller's own ids are the ones that are mapped: the first process has them from the beginning.
+        draft.step(&IDENTITY, Step::SetIds { uid: inside, gid: inside });
+    }
     draft.step(&IDENTITY, Step::SetHostname { name: "palisade".into() });
     draft.covered(
         &IDENTITY,
