@@ -9,6 +9,8 @@ use crate::lab::World;
 /// Not among the constants of the libc crate (include/uapi/asm-generic/unistd.h, since 6.8).
 const SYS_STATMOUNT: i64 = 457;
 const SYS_LISTMOUNT: i64 = 458;
+/// Since Linux 6.15.
+const SYS_OPEN_TREE_ATTR: i64 = 467;
 /// open_tree(2).
 const OPEN_TREE_CLONE: u32 = 1;
 
@@ -71,6 +73,12 @@ fn calls() -> Vec<Probe> {
             "mnt/open-tree",
             "open_tree(2) with a bad pointer",
             attempt!("sys", SYS_open_tree, AT_FDCWD, BAD, 0),
+            bad,
+        ),
+        sentinel(
+            "mnt/open-tree-attr",
+            "open_tree_attr(2) with a bad pointer",
+            attempt!("sys", SYS_OPEN_TREE_ATTR, AT_FDCWD, BAD, 0, NULL, 0),
             bad,
         ),
         sentinel(
