@@ -29,6 +29,8 @@ pub enum About {
     Guard(&'static str),
     /// It leaves out what is mounted below this path of the host.
     Submounts(String),
+    /// It shows this path of the host writable.
+    ReadOnly(String),
 }
 
 /// Steps that give the workload something and so protect nothing: without one, less can be reached. They are weakened
@@ -132,7 +134,12 @@ impl Site<'_> {
         if let Some(attributes) = self.operands.get("attributes").and_then(Value::as_object) {
             for (flag, _) in attributes.iter().filter(|(_, set)| **set == Value::Bool(true)) {
                 let pointer = format!("/attributes/{flag}");
-                mutants.push(self.with(&format!("not {flag}"), &pointer, Value::Bool(false), About::Step));
+                let source = self.operands.get("source").and_then(Value::as_str);
+                let about = match source.filter(|_| flag == "read_only") {
+                    Some(source) => About::ReadOnly(source.to_owned()),
+                    None => About::Step,
+                };
+                mutants.push(self.with(&format!("not {flag}"), &pointer, Value::Bool(false), about));
             }
         }
         if self.operands.get("recursive") == Some(&Value::Bool(true)) {

@@ -314,6 +314,16 @@ impl<'a> Bench<'a> {
             About::Guard("x32") => self.all_unsupported(|probe| probe.needs.contains(&Need::X32)),
             About::Guard("unknown") => self.no_unknown_calls(),
             About::Guard(_) => None,
+            About::ReadOnly(source) => {
+                let _stand = place.stand(&[])?;
+                let flags = rustix::fs::statvfs(source.as_str())?.f_flag;
+                let closed = flags.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+                closed.then(|| {
+                    format!(
+                        "{source} is read-only outside of the sandbox too, and a copy of a mount stays so"
+                    )
+                })
+            }
             About::Submounts(source) => {
                 let _stand = place.stand(&[])?;
                 let below = format!(" {}/", source.trim_end_matches('/'));
