@@ -46,9 +46,9 @@ fn dropping_a_launched_sandbox_kills_it() {
 fn ids_that_cannot_be_mapped_are_told_and_leave_nothing_waiting() {
     let mut plan = plan();
     for planned in &mut plan.steps {
-        if let Step::MapIds { uid, .. } = &mut planned.step {
-            // The last id is (uid_t) -1, which no map may hold (user_namespaces(7)).
-            uid.outside = u32::MAX;
+        if let Step::MapIds { gid, .. } = &mut planned.step {
+            // The last id is (gid_t) -1, which no map may hold (user_namespaces(7)).
+            gid.outside = u32::MAX;
         }
     }
     let command = Command { program: "true".into(), arguments: Vec::new() };
