@@ -163,7 +163,9 @@ fn names(world: &World) -> Vec<Probe> {
                     5000,
                 ),
             ])
-            .expect(Returns(0)),
+            .expect(Returns(0))
+            // Whether the swap is hit at all without a sandbox depends on how busy the machine is.
+            .soak(),
     );
     probes.push(
         Probe::denies("fs/path/deleted-cwd", High)
