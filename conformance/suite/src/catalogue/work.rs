@@ -222,7 +222,7 @@ fn processes() -> Vec<Probe> {
         work(
             "priority-lower",
             "a process can lower its priority",
-            vec![attempt!("sys", SYS_setpriority, 0, 0, 5)],
+            vec![attempt!("sys", SYS_setpriority, 0, 0, 19)],
         ),
         work(
             "affinity",
