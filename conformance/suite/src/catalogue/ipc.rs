@@ -19,6 +19,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     ] {
         probes.push(abstract_socket(id, world.service(service)));
     }
+    probes.extend(counts(world, policy));
     probes.extend(vsock());
     probes
 }
@@ -51,6 +52,76 @@ fn objects(world: &World, policy: &Policy) -> Vec<Probe> {
             .needs_planted(&ipc.sysv),
         host("ipc/posix-mq", "a POSIX message queue", attempt!("sys", SYS_mq_open, queue, O_RDONLY, 0, NULL))
             .needs_planted(&ipc.posix),
+        host(
+            "ipc/posix-mq-write",
+            "a POSIX message queue",
+            attempt!("sys", SYS_mq_open, queue, O_WRONLY | O_NONBLOCK, 0, NULL),
+        )
+        .needs_planted(&ipc.posix),
+    ]
+}
+
+/// What the kernel tells about all System V objects of a namespace, without a key.
+fn counts(world: &World, policy: &Policy) -> Vec<Probe> {
+    const SHM_STAT: i32 = 13;
+    const SHM_INFO: i32 = 14;
+    const MSG_STAT: i32 = 11;
+    const MSG_INFO: i32 = 12;
+    const SEM_STAT: i32 = 18;
+    const SEM_INFO: i32 = 19;
+    // Where the profile refuses them, there is nothing to count.
+    if policy.process.syscalls.profile != SyscallProfile::Standard {
+        return Vec::new();
+    }
+    let told = |id: &str, what: &str, statement, expect: Expect| {
+        Probe::denies(id, Low)
+            .serves(IDENTITY, "IPC-1")
+            .requires(format!("the kernel tells nothing of {what} of the host"))
+            .script([control!("sys", SYS_getpid), statement])
+            .expect(expect)
+            .needs_planted(&world.ipc.sysv)
+    };
+    let none_first: fn(&[u8]) -> bool = |info| info.get(..4) == Some(&[0; 4]);
+    // struct seminfo tells the number of sets in its eighth word (semctl(2), SEM_INFO).
+    let none_eighth: fn(&[u8]) -> bool = |info| info.get(28..32) == Some(&[0; 4]);
+    let no_index = || Expect::fails([EINVAL]).or(Denied);
+    vec![
+        told(
+            "ipc/sysv-shm-count",
+            "shared memory",
+            attempt!("sys", libc::SYS_shmctl, 0, SHM_INFO, buffer(48)),
+            DataPasses("no segment in use", none_first),
+        ),
+        told(
+            "ipc/sysv-msg-count",
+            "message queues",
+            attempt!("sys", libc::SYS_msgctl, 0, MSG_INFO, buffer(32)),
+            DataPasses("no queue in use", none_first),
+        ),
+        told(
+            "ipc/sysv-sem-count",
+            "semaphores",
+            attempt!("sys", libc::SYS_semctl, 0, 0, SEM_INFO, buffer(48)),
+            DataPasses("no set in use", none_eighth),
+        ),
+        told(
+            "ipc/sysv-shm-by-index",
+            "shared memory",
+            attempt!("sys", libc::SYS_shmctl, 0, SHM_STAT, buffer(128)),
+            no_index(),
+        ),
+        told(
+            "ipc/sysv-msg-by-index",
+            "message queues",
+            attempt!("sys", libc::SYS_msgctl, 0, MSG_STAT, buffer(128)),
+            no_index(),
+        ),
+        told(
+            "ipc/sysv-sem-by-index",
+            "semaphores",
+            attempt!("sys", libc::SYS_semctl, 0, 0, SEM_STAT, buffer(128)),
+            no_index(),
+        ),
     ]
 }
 

@@ -13,6 +13,7 @@ const CAPABILITIES: &str = "process.capabilities";
 /// Entries of the group `ps`.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = outside(world);
+    probes.extend(outside_besides(world));
     let rows = vec![
         row("ps/pidfd/open", Medium, "pidfd_open", args![-1, 0], [EINVAL]),
         row("ps/pidfd/send-signal", Medium, "pidfd_send_signal", args![-1, 0, NULL, 0], [EBADF]),
@@ -70,6 +71,123 @@ fn outside(world: &World) -> Vec<Probe> {
         ),
         decoy("ps/pgid-outside", signal, Low, attempt!("sys", libc::SYS_getpgid, pid)),
     ]
+}
+
+/// More ways to the same decoy, of which each has its own look-up of a process in the kernel.
+fn outside_besides(world: &World) -> Vec<Probe> {
+    const SETOWN_EX: i32 = 15;
+    const OWNER_PROCESS: u32 = 1;
+    const SIOCSPGRP: u64 = 0x8902;
+    let pid = world.decoy.pid;
+    let decoy = |id: &str, requirement: &str, operation: &str, script: Vec<Statement>| {
+        Probe::denies(id, Low)
+            .serves(IDENTITY, "PS-1")
+            .requires(requirement)
+            .operation(format!("{operation} of a process outside"))
+            .script([control!("kill_check", 0, 0)])
+            .script(script)
+            .expect(Denied.or(Absent))
+            .outside(Outside::succeeds())
+            .canary(Canary::Process(pid))
+    };
+    let signal = "no process outside can be signalled";
+    let schedule = "how a process outside is scheduled can neither be read nor set";
+    let look = "no process outside can be looked at";
+    let owner = [OWNER_PROCESS, pid].map(u32::to_ne_bytes).concat();
+    // struct siginfo: signal 0, no error, SI_QUEUE.
+    let queued = [0_i32, 0, libc::SI_QUEUE].map(i32::to_ne_bytes).concat();
+    let queued = [queued, vec![0; 116]].concat();
+    // The clock of a process: its pid, inverted, above three bits that say which of its clocks (2: scheduled).
+    let clock = (!i64::from(pid) << 3) | 2;
+    let rows: Vec<(&str, &str, &str, Vec<Statement>)> = vec![
+        (
+            "ps/kill/sigqueue",
+            signal,
+            "rt_sigqueueinfo(2)",
+            vec![attempt!("sys", libc::SYS_rt_sigqueueinfo, pid, 0, bytes(queued))],
+        ),
+        (
+            "ps/kill/sigio-owner-ex",
+            signal,
+            "fcntl(F_SETOWN_EX) in favour",
+            vec![
+                setup!("open", "/dev/null", O_RDONLY),
+                attempt!("sys", libc::SYS_fcntl, result(1), SETOWN_EX, bytes(owner)),
+            ],
+        ),
+        (
+            "ps/kill/socket-owner",
+            signal,
+            "ioctl(SIOCSPGRP) in favour",
+            vec![
+                setup!("sys", SYS_socket, libc::AF_UNIX, libc::SOCK_STREAM, 0),
+                attempt!("sys", SYS_ioctl, result(1), bits(SIOCSPGRP), bytes(pid.to_ne_bytes())),
+            ],
+        ),
+        ("ps/session-outside", look, "getsid(2)", vec![attempt!("sys", libc::SYS_getsid, pid)]),
+        (
+            "ps/robust-list-outside",
+            look,
+            "get_robust_list(2)",
+            vec![attempt!("sys", libc::SYS_get_robust_list, pid, buffer(8), buffer(8))],
+        ),
+        (
+            "ps/prlimit-write-outside",
+            "the limits of no process outside can be read or set",
+            "prlimit(2) that sets no core dumps",
+            vec![attempt!("sys", SYS_prlimit64, pid, libc::RLIMIT_CORE, bytes([0; 16]), NULL)],
+        ),
+        (
+            "ps/sched-policy-outside",
+            schedule,
+            "sched_getscheduler(2)",
+            vec![attempt!("sys", libc::SYS_sched_getscheduler, pid)],
+        ),
+        (
+            "ps/sched-param-outside",
+            schedule,
+            "sched_getparam(2)",
+            vec![attempt!("sys", libc::SYS_sched_getparam, pid, buffer(16))],
+        ),
+        (
+            "ps/sched-attr-outside",
+            schedule,
+            "sched_getattr(2)",
+            vec![attempt!("sys", libc::SYS_sched_getattr, pid, buffer(64), 64, 0)],
+        ),
+        (
+            "ps/sched-interval-outside",
+            schedule,
+            "sched_rr_get_interval(2)",
+            vec![attempt!("sys", libc::SYS_sched_rr_get_interval, pid, buffer(16))],
+        ),
+        (
+            "ps/ioprio-read-outside",
+            schedule,
+            "ioprio_get(2)",
+            vec![attempt!("sys", libc::SYS_ioprio_get, 1, pid)],
+        ),
+        (
+            "ps/affinity-write-outside",
+            schedule,
+            "sched_setaffinity(2) to every processor",
+            vec![attempt!("sys", libc::SYS_sched_setaffinity, pid, 128, bytes([0xff; 128]))],
+        ),
+    ];
+    let mut probes: Vec<Probe> = rows
+        .into_iter()
+        .map(|(id, requirement, operation, script)| decoy(id, requirement, operation, script))
+        .collect();
+    probes.push(
+        decoy(
+            "ps/cpu-clock-outside",
+            look,
+            "clock_gettime(2) on the clock",
+            vec![attempt!("sys", libc::SYS_clock_gettime, clock, buffer(16))],
+        )
+        .expect(Denied.or(Absent).or(Expect::fails([EINVAL]))),
+    );
+    probes
 }
 
 /// What a process may only lower.
