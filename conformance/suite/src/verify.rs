@@ -84,6 +84,8 @@ pub struct Options {
     pub repeat: u32,
     /// Run mutants of the plan instead, and tell which the suite notices.
     pub mutants: Option<mutants::Extent>,
+    /// A pattern over the names of mutants.
+    pub only_mutants: Option<String>,
     /// What the host offers, for the JSON report.
     pub host_facts: serde_json::Value,
 }

@@ -164,6 +164,9 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "quick|full", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
     #[arg(conflicts_with_all = ["list", "repeat"])]
     pub(crate) mutants: Option<Mutants>,
+    /// Only mutants whose name matches
+    #[arg(long, value_name = "GLOB", requires = "mutants")]
+    pub(crate) mutant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -59,6 +59,7 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             Mutants::Quick => Extent::Quick,
             Mutants::Full => Extent::Full,
         }),
+        only_mutants: arguments.mutant.clone(),
         host_facts,
     };
     suite::verify(&options).into()

@@ -27,6 +27,30 @@ pub enum Canary {
     Mounts,
     /// A process of the lab, by its pid there: touched when it is gone.
     Process(u32),
+    /// A file that is a standard descriptor of the runtime ([`Streams::Files`](super::Streams)): touched when what stood in
+    /// it before does not stand there any more.
+    Stream(Stream),
+}
+
+/// A standard descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Descriptor 0.
+    Input,
+    /// Descriptor 1.
+    Output,
+    /// Descriptor 2.
+    Errors,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Input => "standard input",
+            Self::Output => "standard output",
+            Self::Errors => "standard error",
+        })
+    }
 }
 
 impl Canary {
@@ -64,6 +88,7 @@ impl fmt::Display for Canary {
             Self::Names(path) => write!(f, "names in {}", path.display()),
             Self::Mounts => f.write_str("mounts of the host"),
             Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Stream(stream) => write!(f, "file that is the {stream}"),
         }
     }
 }

@@ -120,6 +120,22 @@ impl Planted {
     }
 }
 
+/// What the standard descriptors of the runtime are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Streams {
+    /// Pipes, and `/dev/null` as input.
+    #[default]
+    Pipes,
+    /// A terminal of its own.
+    Terminal,
+    /// Regular files outside of every policy, open to everybody by their mode: the input for reading only, the outputs
+    /// for appending only, with [`BEFORE`] and the nonce in each of them from before.
+    Files,
+}
+
+/// Stands, before the nonce, in the files of [`Streams::Files`].
+pub const BEFORE: &str = "before-";
+
 /// Something done to the runtime from outside while the workload runs.
 #[derive(Clone, Debug)]
 pub struct Interference {
@@ -180,8 +196,8 @@ pub struct Probe {
     pub settle: Duration,
     /// Whether it must run while no other case runs.
     pub serial: bool,
-    /// Whether the runtime is started on a terminal of its own instead of pipes and `/dev/null`.
-    pub terminal: bool,
+    /// What the runtime's standard descriptors are.
+    pub streams: Streams,
     /// When it runs.
     pub tier: Tier,
 }
@@ -216,7 +232,7 @@ impl Probe {
             interference: None,
             settle: Duration::ZERO,
             serial: false,
-            terminal: false,
+            streams: Streams::Pipes,
             tier: Tier::Standard,
         }
     }
@@ -346,7 +362,14 @@ impl Probe {
     /// Starts the runtime on a terminal of its own.
     #[must_use]
     pub fn on_terminal(mut self) -> Self {
-        self.terminal = true;
+        self.streams = Streams::Terminal;
+        self
+    }
+
+    /// Starts the runtime with regular files as its standard descriptors, see [`Streams::Files`].
+    #[must_use]
+    pub fn on_files(mut self) -> Self {
+        self.streams = Streams::Files;
         self
     }
 

@@ -10,13 +10,13 @@ use crate::lab::World;
 /// Entries of the group `env`.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = vec![only_declared(world, policy), init_arguments(), init_environment()];
+    probes.extend(of_the_callers(world, policy));
     let passed =
         |name: &String| policy.environment.pass.contains(name) || policy.environment.set.contains_key(name);
     for (name, value) in world.env_secrets.iter().filter(|(name, _)| !passed(name)) {
         let words = name.to_lowercase().replace('_', "-");
-        let secret = value.contains("PLSD-");
         probes.push(
-            Probe::denies(format!("env/absent/{words}"), if secret { Critical } else { Low })
+            Probe::denies(format!("env/absent/{words}"), severity(value))
                 .serves("environment.pass", "ENV-1")
                 .requires("a variable that the policy does not pass is not in the environment")
                 .operation(format!("look for {name} and its value"))
@@ -52,6 +52,35 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         );
     }
     probes
+}
+
+/// A value that is all marker stands for a credential, one around a marker for an instruction to a program.
+fn severity(value: &str) -> Severity {
+    match value.find("PLSD-") {
+        Some(0) => Critical,
+        Some(_) => High,
+        None => Low,
+    }
+}
+
+/// What the caller has, and every sandbox sets for itself.
+fn of_the_callers(world: &World, policy: &Policy) -> Vec<Probe> {
+    let known = |name: &str| {
+        policy.environment.pass.iter().any(|passed| passed == name)
+            || policy.environment.set.contains_key(name)
+    };
+    let home = world.home.display().to_string();
+    let rows = [("HOME", home.as_str(), "home"), ("PATH", world.caller_path.as_str(), "search-path")];
+    let probe = |(name, value, id): (&str, &str, &str)| {
+        Probe::denies(format!("env/callers-{id}"), Medium)
+            .serves("environment.pass", "ENV-1")
+            .requires("PATH and HOME are the sandbox's own, unless the policy passes or sets them")
+            .operation(format!("look for the caller's {name} in the environment"))
+            .script([control!("env_has", name), attempt!("find_in_environ", value)])
+            .expect(Returns(0))
+            .outside(Outside::Shows(Returns(1)))
+    };
+    rows.into_iter().filter(|(name, ..)| !known(name)).map(probe).collect()
 }
 
 /// As many variables as the policy passes and sets, and PATH and HOME.

@@ -92,8 +92,10 @@ pub(crate) mod tests;
 
 use palisade_policy::Policy;
 
-pub use canary::Canary;
-pub use entry::{Action, Class, Interference, Need, Outside, Planted, Probe, Severity, Tier, Workload};
+pub use canary::{Canary, Stream};
+pub use entry::{
+    Action, BEFORE, Class, Interference, Need, Outside, Planted, Probe, Severity, Streams, Tier, Workload,
+};
 pub use expect::{Expect, PROMPT};
 
 use crate::lab::World;

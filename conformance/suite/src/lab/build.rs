@@ -3,21 +3,20 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
-use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::canary::{Canary, Endpoint, Sockets};
 use super::error::{During, LabError};
 use super::guard::{Isolated, assert_isolated};
 use super::mounts::{self, Covered, PlantedMount};
-use super::world::{Caller, LeakKind, Mint, Presence, Tool, Workspace, World};
-use super::{caps, decoy, network, objects, scene, seal};
+use super::world::{Caller, Mint, Presence, Tool, Workspace, World};
+use super::{caps, decoy, leaks, network, objects, scene, seal};
 
 /// What the caller wants to have in the lab besides what is always there.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +74,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     let sockets = sockets(&mut world)?;
     let decoy = decoy::start(&mut world)?;
     let canary = Canary::start(sockets).during(|| "start the canary".to_owned())?;
-    let leaks = leaks(&world)?;
+    let leaks = leaks::open(&mut world, terminal.as_ref())?;
     Ok(Lab { world, canary, decoy, leaks, spawning: Mutex::new(()), _terminal: terminal })
 }
 
@@ -171,33 +170,6 @@ fn terminal(world: &mut World) -> Option<OwnedFd> {
             None
         }
     }
-}
-
-/// Opens the descriptors to leak at the numbers that the world names, close-on-exec until they are wanted.
-fn leaks(world: &World) -> Result<Vec<OwnedFd>, LabError> {
-    let open = |kind: LeakKind, number: i32| -> io::Result<OwnedFd> {
-        let fd: OwnedFd = match kind {
-            LeakKind::RootDirectory => fs::File::open("/")?.into(),
-            LeakKind::SecretFile => fs::File::open(&world.secret("outside-private").path)?.into(),
-            LeakKind::ConnectedSocket => {
-                let socket = UdpSocket::bind("0.0.0.0:0")?;
-                socket.connect("169.254.169.254:9999")?;
-                socket.into()
-            }
-        };
-        let placed = fcntl_dupfd_cloexec(&fd, number)?;
-        Ok(placed)
-    };
-    let mut placed = Vec::new();
-    for leak in &world.leaks {
-        let fd = open(leak.kind, leak.fd).during(|| format!("open descriptor {} to leak", leak.fd))?;
-        if std::os::fd::AsRawFd::as_raw_fd(&fd) != leak.fd {
-            let busy = io::Error::from(io::ErrorKind::AddrInUse);
-            return Err(LabError::step(format!("place a descriptor at {}", leak.fd), busy));
-        }
-        placed.push(fd);
-    }
-    Ok(placed)
 }
 
 impl Lab {

@@ -81,9 +81,8 @@ fn home_gpg(base: &Path) -> PathBuf {
     base.join("home/.gnupg/S.gpg-agent")
 }
 
-/// Variables that a shell of a developer or of a CI job holds. `LD_LIBRARY_PATH` stands for the loader's variables:
-/// it names a directory that does not exist, which the loader of a dynamically linked runtime passes over silently, whereas an
-/// `LD_PRELOAD` that names nothing makes it complain.
+/// Variables that a shell of a developer or of a CI job holds: credentials, by their usual names, and what
+/// [`instructions`] lists.
 pub(super) fn environment(home: &Path, runtime_dir: &Path, mint: &Mint) -> Vec<(String, String)> {
     let marked = |name: &str| {
         (name.to_owned(), mint.marker(&format!("env-{}", name.to_lowercase().replace('_', "-"))))
@@ -100,6 +99,14 @@ pub(super) fn environment(home: &Path, runtime_dir: &Path, mint: &Mint) -> Vec<(
         "CARGO_REGISTRY_TOKEN",
         "KUBE_TOKEN",
         "DATABASE_URL",
+        "AZURE_CLIENT_SECRET",
+        "DOCKER_AUTH_CONFIG",
+        "GH_TOKEN",
+        "GITLAB_TOKEN",
+        "HF_TOKEN",
+        "PGPASSWORD",
+        "SUDO_COMMAND",
+        "VAULT_TOKEN",
     ]
     .iter()
     .map(|name| marked(name))
@@ -119,8 +126,49 @@ pub(super) fn environment(home: &Path, runtime_dir: &Path, mint: &Mint) -> Vec<(
         ("DOCKER_HOST", "unix:///run/docker.sock".to_owned()),
         ("DISPLAY", ":0".to_owned()),
         ("WAYLAND_DISPLAY", "wayland-0".to_owned()),
-        ("LD_LIBRARY_PATH", format!("/nonexistent/{}", mint.marker("env-ld-library-path"))),
     ];
     all.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    all.extend(instructions(mint));
     all
+}
+
+/// Variables by which a caller's environment tells the loader, an interpreter or a client what to load, whom to trust or whom
+/// to ask.
+///
+/// The control runs programs with them too, so each names something that does not exist and that the program passes over
+/// silently: `LD_LIBRARY_PATH` is there, `LD_PRELOAD`, about which the loader complains, is not.
+fn instructions(mint: &Mint) -> Vec<(String, String)> {
+    const NAMES: [(&str, &str); 28] = [
+        ("ALL_PROXY", "http://lab:{}@127.0.0.1:9"),
+        ("BASH_ENV", "/nonexistent/{}"),
+        ("ENV", "/nonexistent/{}"),
+        ("GCONV_PATH", "/nonexistent/{}"),
+        ("GIT_ASKPASS", "/nonexistent/{}"),
+        ("GIT_CONFIG_GLOBAL", "/nonexistent/{}"),
+        ("GIT_EXTERNAL_DIFF", "/nonexistent/{}"),
+        ("GIT_SSH_COMMAND", "/nonexistent/{}"),
+        ("GLIBC_TUNABLES", "glibc.palisade.{}=0"),
+        ("HTTPS_PROXY", "http://lab:{}@127.0.0.1:9"),
+        ("http_proxy", "http://lab:{}@127.0.0.1:9"),
+        ("LD_BIND_NOW", "{}"),
+        ("LD_DEBUG_OUTPUT", "/nonexistent/{}"),
+        ("LD_LIBRARY_PATH", "/nonexistent/{}"),
+        ("LD_PROFILE_OUTPUT", "/nonexistent/{}"),
+        ("NODE_OPTIONS", "--title={}"),
+        ("NOTIFY_SOCKET", "/nonexistent/{}"),
+        ("OLDPWD", "/nonexistent/{}"),
+        ("PERL5LIB", "/nonexistent/{}"),
+        ("PERL5OPT", "-I/nonexistent/{}"),
+        ("PYTHONPATH", "/nonexistent/{}"),
+        ("PYTHONSTARTUP", "/nonexistent/{}"),
+        ("REQUESTS_CA_BUNDLE", "/nonexistent/{}"),
+        ("RUBYLIB", "/nonexistent/{}"),
+        ("RUBYOPT", "-I/nonexistent/{}"),
+        ("SSLKEYLOGFILE", "/nonexistent/{}"),
+        ("SSL_CERT_FILE", "/nonexistent/{}"),
+        ("USER", "{}"),
+    ];
+    let words = |name: &str| name.to_lowercase().replace('_', "-");
+    let value = |name: &str, shape: &str| shape.replace("{}", &mint.marker(&format!("env-{}", words(name))));
+    NAMES.iter().map(|(name, shape)| ((*name).to_owned(), value(name, shape))).collect()
 }

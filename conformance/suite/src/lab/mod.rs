@@ -51,6 +51,7 @@ mod caps;
 mod decoy;
 mod error;
 pub mod guard;
+mod leaks;
 mod loot;
 mod mounts;
 mod namespaces;

@@ -23,6 +23,9 @@ pub const HOSTNAME: &str = "palisade-lab";
 /// The NIS domain name of the lab, set there too.
 pub const DOMAINNAME: &str = "palisade-lab.test";
 
+/// Where programs of the host are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The supplementary group of root's lab: a careless caller has groups that open files.
 const LEAKED_GROUP: u32 = 61_131;
 
@@ -215,6 +218,18 @@ pub enum LeakKind {
     SecretFile,
     /// A UDP socket connected to the canary at 169.254.169.254:9999 in the lab's network namespace.
     ConnectedSocket,
+    /// A Unix datagram socket connected to the service `outside-dgram`.
+    ServiceSocket,
+    /// The directory of the secret `outside-private`, opened with O_PATH.
+    PathDirectory,
+    /// A pidfd of the decoy.
+    Process,
+    /// The network namespace of the lab.
+    Namespace,
+    /// The master side of a pseudo-terminal of the lab.
+    Terminal,
+    /// An eventfd: it stands for all descriptors that have no file (epoll, io_uring, userfaultfd).
+    Anonymous,
 }
 
 /// A descriptor that the runtime under test inherits, as from a careless caller.
@@ -224,6 +239,8 @@ pub struct Leak {
     pub fd: i32,
     /// What it refers to.
     pub kind: LeakKind,
+    /// Whether it is there.
+    pub presence: Presence,
 }
 
 /// A tool from outside that was carried into the lab, because the lab's own mounts may hide where it lay.
@@ -297,6 +314,8 @@ pub struct World {
     pub leaks: Vec<Leak>,
     /// Environment variables that the runtime inherits.
     pub env_secrets: Vec<(String, String)>,
+    /// The `PATH` that the runtime inherits; its last entry names nothing that exists.
+    pub caller_path: String,
     /// Namespaces of the lab: what a sandbox must differ from.
     pub namespaces: Namespaces,
     /// Tools carried in.
@@ -365,6 +384,7 @@ impl World {
             },
             services: super::loot::services(&base, &runtime_dir, mint),
             env_secrets: super::loot::environment(&home, &runtime_dir, mint),
+            caller_path: format!("{PATH}:/nonexistent/{}", mint.marker("env-path")),
             tcp_ports: TCP_PORTS.to_vec(),
             udp_ports: UDP_PORTS.to_vec(),
             udplite: Presence::Planted,
@@ -381,11 +401,7 @@ impl World {
             },
             pty: PathBuf::from("/dev/pts/0"),
             pty_presence: Presence::Planted,
-            leaks: vec![
-                Leak { fd: 100, kind: LeakKind::RootDirectory },
-                Leak { fd: 101, kind: LeakKind::SecretFile },
-                Leak { fd: 102, kind: LeakKind::ConnectedSocket },
-            ],
+            leaks: leaks(),
             namespaces: Namespaces::default(),
             tools: Vec::new(),
             base,
@@ -429,6 +445,22 @@ impl World {
         let at = |ip: IpAddr| SocketAddr::new(ip, self.host_service);
         [at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]
     }
+}
+
+/// From a number on that no program opens by itself.
+fn leaks() -> Vec<Leak> {
+    let kinds = [
+        LeakKind::RootDirectory,
+        LeakKind::SecretFile,
+        LeakKind::ConnectedSocket,
+        LeakKind::ServiceSocket,
+        LeakKind::PathDirectory,
+        LeakKind::Process,
+        LeakKind::Namespace,
+        LeakKind::Terminal,
+        LeakKind::Anonymous,
+    ];
+    (100..).zip(kinds).map(|(fd, kind)| Leak { fd, kind, presence: Presence::Planted }).collect()
 }
 
 fn decoy(base: &Path, mint: &Mint) -> Decoy {

@@ -3,6 +3,8 @@
 //! The suite knows a plan only as data that the runtime printed, never as the runtime's types. A step of a kind that
 //! this file does not know is dropped too: a new protection has mutants from the day it exists.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// One mutant.
@@ -72,11 +74,13 @@ fn groups(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// All mutants of a plan, in the order of its steps.
+/// All mutants of a plan, in the order of its steps, then those of what it starts the workload with. `caller` is the
+/// environment of the one who starts the runtime.
 ///
 /// # Errors
-/// When `plan` has not the shape of a plan: `steps`, each with `step`, an object of one key.
-pub fn all(plan: &Value) -> Result<Vec<Mutant>, String> {
+/// When `plan` has not the shape of a plan: `steps`, each with `step`, an object of one key; `directory`;
+/// `environment`.
+pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant>, String> {
     let steps = plan.get("steps").and_then(Value::as_array).ok_or("the plan has no list of steps")?;
     let mut mutants = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -89,6 +93,20 @@ pub fn all(plan: &Value) -> Result<Vec<Mutant>, String> {
             mutants.push(at.dropped());
         }
         at.weakened(&mut mutants);
+    }
+    let own = plan.get("environment").and_then(Value::as_object).ok_or("the plan has no environment")?;
+    let mut environment = own.clone();
+    environment.extend(caller.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+    let start: [(&str, &str, Value, &[&str]); 2] = [
+        ("environment", "the caller's", environment.into(), &["env"]),
+        ("directory", "/", "/".into(), &["work"]),
+    ];
+    for (key, what, value, groups) in start {
+        let mut plan = plan.clone();
+        let place = plan.get_mut(key).ok_or_else(|| format!("the plan has no {key}"))?;
+        *place = value;
+        let name = format!("weaken {key}: {what}");
+        mutants.push(Mutant { name, plan, groups, about: About::Step });
     }
     Ok(mutants)
 }
@@ -213,7 +231,7 @@ mod tests {
     use serde_json::json;
 
     fn plan() -> Value {
-        json!({"version": 1, "steps": [
+        json!({"version": 1, "directory": "/work", "environment": {"PATH": "/bin"}, "steps": [
             {"serves": "process", "step": {"new_namespaces": {"namespaces": ["user", "pid"]}}},
             {"serves": "filesystem", "step": {"make_directory": {"path": "/opt", "mode": 493}}},
             {"serves": "filesystem", "step": {"mount_bind": {"source": "/usr", "path": "/usr", "recursive": true,
@@ -228,15 +246,27 @@ mod tests {
         ]})
     }
 
+    fn caller() -> BTreeMap<String, String> {
+        [("TOKEN".to_owned(), "secret".to_owned())].into()
+    }
+
+    #[test]
+    fn the_callers_environment_comes_on_top_of_the_plans() {
+        let mutants = all(&plan(), &caller()).unwrap();
+        let mutant = mutants.iter().find(|mutant| mutant.name == "weaken environment: the caller's").unwrap();
+        assert_eq!(mutant.plan["environment"], json!({"PATH": "/bin", "TOKEN": "secret"}));
+    }
+
     #[test]
     fn every_protection_is_left_out_or_weakened_once() {
-        let names: Vec<String> = all(&plan()).unwrap().into_iter().map(|mutant| mutant.name).collect();
+        let names: Vec<String> =
+            all(&plan(), &caller()).unwrap().into_iter().map(|mutant| mutant.name).collect();
         insta::assert_snapshot!(names.join("\n"));
     }
 
     #[test]
     fn every_mutant_differs_from_the_plan_and_from_the_others() {
-        let mutants = all(&plan()).unwrap();
+        let mutants = all(&plan(), &caller()).unwrap();
         for (index, mutant) in mutants.iter().enumerate() {
             assert_ne!(mutant.plan, plan(), "{}", mutant.name);
             assert!(mutants[..index].iter().all(|other| other.plan != mutant.plan), "{}", mutant.name);
@@ -246,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_is_no_plan_is_refused() {
-        assert!(all(&json!({})).is_err());
-        assert!(all(&json!({"steps": [{"step": {"a": {}, "b": {}}}]})).is_err());
+        assert!(all(&json!({}), &caller()).is_err());
+        assert!(all(&json!({"steps": [{"step": {"a": {}, "b": {}}}]}), &caller()).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Runs the catalogue against each mutant.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,6 +19,7 @@ use super::matrix::{Fate, Matrix, Row, SCHEMA};
 use crate::adapters::Palisade;
 use crate::catalogue::{Need, Outside, Probe, Severity, Workload};
 use crate::judge::{Evidence, judge};
+use crate::lab::Lab;
 use crate::observation::{Observation, Unseen};
 use crate::run::place::Place;
 use crate::run::{Runner, no_fork_meanwhile};
@@ -52,7 +54,14 @@ pub fn run(
 ) -> io::Result<ExitCode> {
     let start = Instant::now();
     let plan = plan(runner, palisade)?;
-    let mutants = derive::all(&plan).map_err(io::Error::other)?;
+    let mut mutants = derive::all(&plan, &caller(runner.lab)).map_err(io::Error::other)?;
+    if let Some(pattern) = &options.only_mutants {
+        mutants.retain(|mutant| crate::glob::matches(pattern, &mutant.name));
+    }
+    if mutants.is_empty() {
+        eprintln!("error: no mutant matches");
+        return Ok(ExitCode::Inconclusive);
+    }
     let dir = runner.lab.world().base.join("tools/plans");
     fs::create_dir_all(&dir)?;
     let bench = match Bench::set_up(runner, palisade, probes, extent, &dir, &plan)? {
@@ -117,6 +126,13 @@ fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
         return Err(io::Error::other(format!("palisade plan: {}: {said}", output.status)));
     }
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The environment of whoever starts the runtime in a case, as far as it is text: all of it is.
+fn caller(lab: &Lab) -> BTreeMap<String, String> {
+    let text = |word: OsString| word.into_string().ok();
+    let all = crate::run::case::environment(lab).into_iter();
+    all.filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 type Failing = Vec<(String, Verdict)>;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +12,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use palisade_probe::control;
 use palisade_probe::script::{Phase, Script};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::Runner;
 use super::far_side::Watch;
@@ -22,8 +19,9 @@ use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
 use super::stage;
+use super::streams::Held;
 use crate::adapters::{self, Adapter};
-use crate::catalogue::{Action, Probe, Workload};
+use crate::catalogue::{Action, Probe, Streams, Workload};
 use crate::lab::Lab;
 use crate::observation::{CanaryReport, Observation, Seen, Unseen};
 use crate::report::escape;
@@ -72,7 +70,7 @@ pub fn run(
         Ok(stand) => stand,
         Err(error) => return Ok(harness(format!("make a workspace: {error}"))),
     };
-    let watch = Watch::begin(lab, probe);
+    let watch = Watch::begin(lab, probe, nonce);
     let raw = execute(runner, &invocation, probe, nonce);
     let observation = match &script {
         Some(script) => read::script(adapter, script, nonce, &raw),
@@ -80,7 +78,7 @@ pub fn run(
     };
     let observation = after_interference(probe, nonce, &raw, observation);
     thread::sleep(probe.settle);
-    let canary = watch.map(|watch| watch.end(nonce));
+    let canary = watch.map(Watch::end);
     drop(stand);
     Ok(Outcome { observation, canary })
 }
@@ -97,11 +95,7 @@ fn full_script(probe: &Probe) -> Option<Script> {
 
 fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
     let mut argv = invocation.argv.clone();
-    let terminal = match probe.terminal.then(terminal).transpose() {
-        Ok(terminal) => terminal,
-        Err(error) => return Raw::failed(format!("open a terminal: {error}")),
-    };
-    if terminal.is_some() {
+    if probe.streams == Streams::Terminal {
         argv.splice(0..0, stage::on_terminal());
     }
     let Some((program, arguments)) = argv.split_first() else {
@@ -110,17 +104,9 @@ fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&invocation.cwd);
     command.env_clear().envs(environment(runner.lab)).envs(invocation.env.iter().cloned());
-    let master = match terminal {
-        Some((master, slave)) => match attach(&mut command, slave) {
-            Ok(()) => Some(master),
-            Err(error) => return Raw::failed(format!("attach a terminal: {error}")),
-        },
-        None => {
-            use std::os::unix::process::CommandExt as _;
-            // A session is made by the stage that takes a terminal; otherwise a group is enough to kill everything.
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-            None
-        }
+    let (terminal, files) = match Held::attach(probe.streams, runner.lab, nonce, &mut command) {
+        Ok(held) => held.split(),
+        Err(error) => return Raw::failed(format!("attach standard descriptors: {error}")),
     };
     // Held until the run has ended: unmounted when dropped.
     let mut mounted = None;
@@ -135,7 +121,10 @@ fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe
         };
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
-    let mut raw = process::run(runner.lab, &mut command, master, trigger, runner.limit);
+    let mut raw = process::run(runner.lab, &mut command, terminal, trigger, runner.limit);
+    if let Some(Err(error)) = files.map(|files| files.read(nonce, &mut raw)) {
+        raw.end = End::Failed(format!("read what it printed: {error}"));
+    }
     if let Some(Err(error)) = mounted {
         raw.end = End::Failed(format!("mount while it runs: {error}"));
     }
@@ -153,30 +142,15 @@ fn announcement(nonce: &str, statement: usize) -> Vec<u8> {
 }
 
 /// What a careless caller's environment holds.
-fn environment(lab: &Lab) -> BTreeMap<OsString, OsString> {
+pub(crate) fn environment(lab: &Lab) -> BTreeMap<OsString, OsString> {
     let world = lab.world();
     let mut all: BTreeMap<OsString, OsString> =
         world.env_secrets.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    all.insert("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    all.insert("PATH".into(), world.caller_path.clone().into());
     all.insert("HOME".into(), world.home.clone().into());
     all.insert("LANG".into(), "C.UTF-8".into());
     all.insert("TERM".into(), "xterm".into());
     all
-}
-
-/// A new pseudo-terminal of the lab: what the suite holds, and what the case is started on.
-fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let slave = ioctl_tiocgptpeer(&master, flags)?;
-    Ok((master, slave))
-}
-
-fn attach(command: &mut Command, slave: OwnedFd) -> io::Result<()> {
-    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-    Ok(())
 }
 
 /// Replaces the observation where the probe interferes: what counts then is how it ended.

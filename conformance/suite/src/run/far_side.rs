@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::catalogue::{Canary, Probe};
+use super::streams::Files;
+use crate::catalogue::{Canary, Probe, Stream};
 use crate::lab::{Hit, Lab};
 use crate::observation::CanaryReport;
 use crate::report::escape;
@@ -18,24 +19,26 @@ use crate::report::escape;
 pub(super) struct Watch<'a> {
     lab: &'a Lab,
     canary: &'a Canary,
+    nonce: &'a str,
     before: Option<Vec<u8>>,
 }
 
 impl<'a> Watch<'a> {
-    /// Notes what the probe's canary is like before the case; nothing when the probe has none.
-    pub(super) fn begin(lab: &'a Lab, probe: &'a Probe) -> Option<Self> {
+    /// Notes what the probe's canary is like before the case with this nonce; nothing when the probe has none.
+    pub(super) fn begin(lab: &'a Lab, probe: &'a Probe, nonce: &'a str) -> Option<Self> {
         let canary = probe.canary.as_ref()?;
         let before = match canary {
             Canary::File(path) => fs::read(in_workspace(lab, path)).ok(),
             Canary::Names(path) => names(&in_workspace(lab, path)).ok(),
             Canary::Mounts => mounts().ok(),
-            Canary::Listener(..) | Canary::Missing(_) | Canary::Process(_) => None,
+            Canary::Listener(..) | Canary::Missing(_) | Canary::Process(_) | Canary::Stream(_) => None,
         };
-        Some(Self { lab, canary, before })
+        Some(Self { lab, canary, nonce, before })
     }
 
-    /// What it noticed of the case with this nonce, and whether it is alive.
-    pub(super) fn end(self, nonce: &str) -> CanaryReport {
+    /// What it noticed of the case, and whether it is alive.
+    pub(super) fn end(self) -> CanaryReport {
+        let nonce = self.nonce;
         let (heard, alive) = match self.canary {
             Canary::Listener(endpoint, proto) => {
                 let hits = self.lab.canary().hits(nonce);
@@ -60,6 +63,7 @@ impl<'a> Watch<'a> {
             Canary::Names(path) => self.same(names(&in_workspace(self.lab, path))),
             Canary::Mounts => self.same(mounts()),
             Canary::Process(pid) => process(*pid),
+            Canary::Stream(stream) => self.stream(*stream),
         };
         CanaryReport {
             canary: self.canary.to_string(),
@@ -81,6 +85,22 @@ impl<'a> Watch<'a> {
         let difference = now.difference(&before).map(|line| ("new", line));
         let difference = difference.chain(before.difference(&now).map(|line| ("gone", line))).next();
         (difference.map(|(how, line)| format!("{how}: {}", String::from_utf8_lossy(line))), Ok(()))
+    }
+
+    /// What stood in the file before must still stand there.
+    fn stream(&self, stream: Stream) -> (Option<String>, Result<(), String>) {
+        let files = Files::of(self.lab, self.nonce);
+        let beginning = Files::beginning(self.nonce);
+        let (path, whole) = match stream {
+            Stream::Input => (&files.input, true),
+            Stream::Output => (&files.output, false),
+            Stream::Errors => (&files.errors, false),
+        };
+        match fs::read(path) {
+            Ok(now) if now == beginning || (!whole && now.starts_with(&beginning)) => (None, Ok(())),
+            Ok(_) => (Some(format!("the file that is the {stream} was changed")), Ok(())),
+            Err(error) => (None, Err(format!("read {}: {error}", path.display()))),
+        }
     }
 
     fn file(&self, path: &Path, nonce: &str) -> (Option<String>, Result<(), String>) {

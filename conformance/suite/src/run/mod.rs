@@ -10,6 +10,7 @@ pub mod place;
 pub mod process;
 pub mod read;
 pub mod stage;
+mod streams;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -54,6 +54,7 @@ fn options() -> Options {
         list: false,
         repeat: 1,
         mutants: None,
+        only_mutants: None,
         host_facts: serde_json::Value::Null,
     }
 }
