@@ -21,6 +21,13 @@ pub(crate) enum Verb {
                             (policy, refusal, set-up); 126 not executable; 127 not found"
     )]
     Run(Run),
+    /// Run one more command in a sandbox that was started with `run --name`
+    #[command(after_help = "EXIT STATUS: as that of `run`; 137 when the sandbox ended first")]
+    Exec(Exec),
+    /// List the sandboxes that were started with `run --name`
+    Ps(Ps),
+    /// End a sandbox that was started with `run --name`: SIGTERM, and two seconds later a kill
+    Stop(Stop),
     /// Print what `run` would do, step by step, and what each clause of the policy gets on this host
     Plan(Plan),
     /// Probe a sandbox and compare what is observed with what the policy declares
@@ -103,9 +110,40 @@ pub(crate) struct Run {
     /// Write a report in JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Put the output into the report, besides passing it on
+    #[arg(long, requires = "report")]
+    pub(crate) capture: bool,
+    /// Write what happens to this descriptor, one JSON object a line
+    #[arg(long, value_name = "FD")]
+    pub(crate) json_events: Option<i32>,
+    /// Name the sandbox, so that `exec`, `ps` and `stop` can find it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Exec {
+    /// The name of the sandbox
+    pub(crate) name: String,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ps {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Stop {
+    /// The name of the sandbox
+    pub(crate) name: String,
 }
 
 #[derive(Args, Debug)]

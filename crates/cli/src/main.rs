@@ -2,6 +2,8 @@
 
 mod arguments;
 mod check;
+mod entries;
+mod events;
 mod host;
 mod message;
 mod narrow;
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
     };
     match arguments.verb {
         Verb::Run(run) => run::run(&run),
+        Verb::Exec(exec) => entries::exec(&exec),
+        Verb::Ps(ps) => entries::ps(&ps),
+        Verb::Stop(stop) => entries::stop(&stop),
         Verb::Plan(plan) => plan::plan(&plan),
         Verb::Verify(verify) => verify::verify(&verify, inner),
         Verb::Host(host) => host::host(&host),

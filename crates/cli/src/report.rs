@@ -3,38 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use palisade::{Ending, Outcome};
-use palisade_plan::{Coverage, Plan};
-use serde::Serialize;
+use palisade::{Outcome, Report};
+use palisade_plan::Plan;
 
 use crate::message;
 use crate::source::{Decided, Told};
-
-/// The version of the report's format.
-const SCHEMA: &str = "palisade.run/1";
-
-#[derive(Serialize)]
-struct Report<'a> {
-    schema: &'static str,
-    policy: &'a str,
-    kernel: Option<&'a str>,
-    /// Whether the plan was decided from a policy, or given as it is, in which case nothing is claimed.
-    decided: bool,
-    coverage: &'a [Coverage],
-    ending: EndingReport,
-    exit_code: u8,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum EndingReport {
-    Exited { code: u8 },
-    Signaled { signal: u8 },
-    WallTime,
-    NotStarted { step: usize, action: String, errno: String },
-    NotExecuted { errno: String },
-    Lost,
-}
 
 /// A report file, opened before the run.
 pub(crate) struct File {
@@ -59,15 +32,8 @@ impl File {
         decided: Option<&Decided>,
         outcome: &Outcome,
     ) -> Result<(), Told> {
-        let report = Report {
-            schema: SCHEMA,
-            policy: &plan.policy,
-            kernel: decided.map(|decided| decided.facts.kernel.as_str()),
-            decided: decided.is_some(),
-            coverage: if decided.is_some() { &plan.coverage } else { &[] },
-            ending: ending(&outcome.ending),
-            exit_code: outcome.exit_code(),
-        };
+        let kernel = decided.map(|decided| decided.facts.kernel.as_str());
+        let report = Report::new(plan, kernel, outcome);
         let written = serde_json::to_writer_pretty(&mut self.file, &report)
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"));
@@ -75,20 +41,5 @@ impl File {
             message::error(format!("report {}: {error}", self.path.display()), None);
             Told
         })
-    }
-}
-
-fn ending(ending: &Ending) -> EndingReport {
-    match ending {
-        Ending::Exited(code) => EndingReport::Exited { code: *code },
-        Ending::Signaled(signal) => EndingReport::Signaled { signal: *signal },
-        Ending::WallTime => EndingReport::WallTime,
-        Ending::NotStarted(failure) => EndingReport::NotStarted {
-            step: failure.step,
-            action: failure.action.clone(),
-            errno: failure.errno.to_string(),
-        },
-        Ending::NotExecuted(errno) => EndingReport::NotExecuted { errno: errno.to_string() },
-        Ending::Lost => EndingReport::Lost,
     }
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use palisade::{Command, Ending, Forwarding, Outcome, code, launch, prepare, supervise};
+use palisade::{Command, Ending, Error, Event, Forwarding, Outcome, code};
 use palisade_host::Depth;
 use palisade_plan::Plan;
 use palisade_plan::plan::VERSION;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Run;
+use crate::events::Events;
 use crate::source::{Decided, Told, decided};
 use crate::{message, report};
 
@@ -39,30 +40,40 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
     if let Some(decided) = &decided {
         tell_downgrades(decided);
     }
-    let command = Command { program: program.clone(), arguments: rest.to_vec() };
-    let outcome = start(&plan, &command)?;
-    tell(&outcome, program);
+    let mut events = arguments.json_events.map(Events::to).transpose()?;
+    let mut command = Command::new(program).args(rest);
+    if arguments.capture {
+        command = command.keep_output();
+    }
+    if let Some(name) = &arguments.name {
+        command = command.name(name);
+    }
+    let outcome = start(&plan, command, events.as_mut())?;
+    tell(&outcome.ending, program);
+    tell_limits(&outcome);
     if let Some(report) = report {
         report.write(&plan, decided.as_ref(), &outcome)?;
     }
     Ok(outcome.exit_code())
 }
 
-fn start(plan: &Plan, command: &Command) -> Result<Outcome, Told> {
+fn start(plan: &Plan, command: Command, events: Option<&mut Events>) -> Result<Outcome, Told> {
     let forwarding = Forwarding::start().map_err(|errno| {
         message::error(format!("signalfd: {errno}"), None);
         Told
     })?;
     raise_open_files();
-    let prepared = prepare(plan, command).map_err(|error| {
-        message::error(error, None);
+    let mut hear = events.map(|events| |event: Event| events.tell(&event));
+    let hear = hear.as_mut().map(|hear| -> &mut dyn FnMut(Event) { hear });
+    palisade::run(plan, command, Some(&forwarding), hear).map_err(|error| {
+        told(&error);
         Told
-    })?;
-    let launched = launch(prepared, Some(&forwarding)).map_err(|failure| {
-        message::error(&failure, failure.hint);
-        Told
-    })?;
-    Ok(supervise(launched, Some(&forwarding)))
+    })
+}
+
+/// Why nothing was started.
+pub(crate) fn told(error: &Error) {
+    message::error(error, error.hint());
 }
 
 /// A privileged caller's trees are open descriptors until they are mounted, one for each rule: the soft limit of most
@@ -85,14 +96,24 @@ fn tell_downgrades(decided: &Decided) {
     }
 }
 
+/// Limits that a workload ran into without ending by them.
+fn tell_limits(outcome: &Outcome) {
+    let hits = outcome.limits_hit.iter().map(|hit| hit.clause.as_str());
+    let silent: Vec<&str> = hits.filter(|clause| *clause != "resources.wall_time").collect();
+    if !silent.is_empty() {
+        message::error(format!("limits hit: {}", silent.join(", ")), None);
+    }
+}
+
 /// What the exit status alone does not say.
-fn tell(outcome: &Outcome, program: &std::ffi::OsStr) {
+pub(crate) fn tell(ending: &Ending, program: &std::ffi::OsStr) {
     let program = program.to_string_lossy();
-    match &outcome.ending {
+    match ending {
         Ending::Exited(_) | Ending::Signaled(_) => {}
+        Ending::Stopped => message::error("the sandbox was stopped, and killed when it did not end", None),
         Ending::WallTime => message::error("the wall-time limit ended the run", None),
         Ending::NotStarted(failure) => message::error(failure, failure.hint),
-        Ending::NotExecuted(errno) if outcome.exit_code() == code::NOT_FOUND => message::error(
+        Ending::NotExecuted(errno) if ending.exit_code() == code::NOT_FOUND => message::error(
             format!("{program}: {errno}: not found in the sandbox"),
             Some("only what the policy shows exists inside; `palisade plan` lists it"),
         ),

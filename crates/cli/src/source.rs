@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use palisade_host::{Depth, survey};
-use palisade_plan::{HostFacts, KERNEL_ID_BASE, Plan, Refusal, Situation, decide};
+use palisade::{Decision, Error};
+use palisade_host::Depth;
+use palisade_plan::{HostFacts, Plan, Refusal};
 use palisade_policy::{Diagnostics, Document, limits};
 
 use crate::arguments::PolicyFlags;
@@ -57,21 +58,14 @@ pub(crate) fn decided(flags: &PolicyFlags, depth: Depth) -> Result<Decided, Told
     let mut policy = document.policy.clone();
     let directory = current_directory()?;
     narrow(&mut policy, &flags.narrow, &directory)?;
-    let facts = survey(&policy, &directory, depth).map_err(|error| {
-        message::error(error, Some("/proc must be mounted"));
-        Told
-    })?;
-    let situation = Situation {
-        directory,
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
-        kernel_id: KERNEL_ID_BASE + std::process::id(),
-    };
-    match decide(&policy, &facts, &situation) {
-        Ok(plan) => Ok(Decided { facts, plan }),
-        Err(refusal) => {
+    match palisade::decide(&policy, &directory, depth) {
+        Ok(Decision { facts, plan }) => Ok(Decided { facts, plan }),
+        Err(Error::Refused(refusal)) => {
             refused(&document, &refusal);
+            Err(Told)
+        }
+        Err(error) => {
+            message::error(&error, error.hint());
             Err(Told)
         }
     }

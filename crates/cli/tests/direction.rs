@@ -10,7 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("palisade-probe", &[]),
     ("palisade-plan", &["palisade-policy"]),
     ("palisade-host", &["palisade-plan", "palisade-policy", "palisade-sys"]),
-    ("palisade", &["palisade-plan", "palisade-policy", "palisade-sys"]),
+    ("palisade", &["palisade-host", "palisade-plan", "palisade-policy", "palisade-sys"]),
     // The suite meets every runtime only as an executable: it must not know how ours works.
     ("palisade-conformance", &["palisade-policy", "palisade-probe"]),
     (

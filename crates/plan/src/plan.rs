@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use palisade_policy::Clause;
+use palisade_policy::{ByteSize, Clause};
 use serde::{Deserialize, Serialize};
 
 use crate::step::{PlannedStep, Variables};
@@ -30,6 +30,12 @@ pub struct Plan {
     /// How long the workload may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time: Option<Duration>,
+    /// The most bytes of output of a program, both streams together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<ByteSize>,
+    /// Whether a program gets a private terminal when its caller has one.
+    #[serde(default)]
+    pub terminal: bool,
     /// What each clause gets.
     pub coverage: Vec<Coverage>,
 }

@@ -22,8 +22,8 @@ use rustix::mount::{
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::channel::{Channel, Message, Part};
 use crate::init;
-use crate::message::{Message, Part};
 use crate::operands::{Operation, Source};
 use crate::prepare::Prepared;
 
@@ -34,15 +34,6 @@ const STAGING: &CStr = c"/proc";
 /// A failed part of a step.
 type Failed = (Part, Errno);
 
-/// The descriptors through which the child and its supervisor talk.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    /// To the supervisor.
-    pub(crate) status: OwnedFd,
-    /// From the supervisor: one byte when the ids are mapped; its end means that the supervisor is gone.
-    pub(crate) lifeline: OwnedFd,
-}
-
 /// Things that several steps share.
 #[derive(Default)]
 struct State {
@@ -51,15 +42,15 @@ struct State {
 }
 
 /// Runs the child to its end.
-pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, channel: &Channel) -> ! {
-    wait_for_ids(channel);
+pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet, channel: Channel) -> ! {
+    wait_for_ids(&channel);
     // The modes of the steps are exact.
     rustix::process::umask(Mode::empty());
     let mut state = State::default();
     for (index, operation) in prepared.operations.iter().enumerate() {
-        if let Err((part, errno)) = apply(proof, operation, prepared, channel, &mut state) {
+        if let Err((part, errno)) = apply(proof, operation, prepared, &channel, &mut state) {
             let index = i32::try_from(index).unwrap_or(i32::MAX);
-            Message::StepFailed { index, part, errno: errno.raw_os_error() }.send(&channel.status);
+            let _ = channel.send(Message::StepFailed { index, part, errno: errno.raw_os_error() }, &[]);
             sys_process::exit(1);
         }
     }
@@ -68,14 +59,10 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, ch
 
 /// Until the parent has written the id maps, this process has no user that the kernel would store in a file.
 fn wait_for_ids(channel: &Channel) {
-    let mut byte = [0];
-    loop {
-        match rustix::io::read(&channel.lifeline, &mut byte) {
-            Ok(1) => return,
-            Err(Errno::INTR) => {}
-            // The supervisor has failed or is gone.
-            Ok(_) | Err(_) => sys_process::exit(1),
-        }
+    match channel.receive() {
+        Some(received) if received.message == Message::Go => {}
+        // The supervisor has failed or is gone.
+        Some(_) | None => sys_process::exit(1),
     }
 }
 
@@ -162,15 +149,14 @@ fn ours_in<T>(part: Part, result: palisade_sys::Result<T>) -> Result<T, Failed> 
     result.map_err(|errno| (part, Errno::from_raw_os_error(errno.0)))
 }
 
-/// Closes every descriptor from `first` on that is neither of the channel nor in `keep`.
+/// Closes every descriptor from `first` on that is neither the channel nor in `keep`.
 pub(crate) fn close_others(
     proof: &ForkedChild,
     first: u32,
     keep: &[i32],
     channel: &Channel,
 ) -> palisade_sys::Result<()> {
-    let own = [channel.status.as_raw_fd(), channel.lifeline.as_raw_fd()];
-    sys_process::close_except(proof, first, keep.iter().copied().chain(own))
+    sys_process::close_except(proof, first, keep.iter().copied().chain([channel.as_raw_fd()]))
 }
 
 fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {

@@ -1,104 +1,121 @@
-//! PID 1 of the sandbox: starts the workload, reaps, forwards signals, and ends everything when it is told to.
+//! PID 1 of the sandbox: starts programs when it is told to, reaps, passes signals on, and ends everything.
 //!
 //! It never executes a program, so it keeps the memory of its parent; it is not dumpable, and its arguments and
-//! environment are wiped. It runs under the same filter and without any privilege, like all that it starts. When it
-//! ends, the kernel kills whatever is left in the pid namespace (pid_namespaces(7)).
+//! environment are wiped. It runs under the same filter and without any privilege, like all that it starts: what it forks
+//! is by that alone in the same namespaces, under the same filter, rules and limits, whether it is the program that the
+//! sandbox was made for or one that was added later. There is no other way in. When it ends, the kernel kills whatever is
+//! left in the pid namespace (pid_namespaces(7)).
 //!
 //! The rules of [`crate::child`] hold here too: no allocation, no lock.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use palisade_sys::process::{self, ForkedChild, Reaped};
-use palisade_sys::signal::{self, SIGCHLD, SignalSet};
-use palisade_sys::{Errno, exec};
+use palisade_sys::signal::{self, SIGCHLD, SIGKILL, SignalSet};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::Mode;
+use rustix::io::Errno;
 
-use crate::child::{Channel, close_others};
-use crate::message::Message;
-use crate::operands::Program;
+use crate::channel::{Channel, FIRST, Message, Received};
+use crate::child::close_others;
 use crate::prepare::Prepared;
+use crate::program;
 
-/// The workload's file mode mask: what a login gives.
-const UMASK: u32 = 0o022;
+/// How many programs can run at the same time that init has started itself.
+const MOST_PROGRAMS: usize = 64;
 
-/// Starts the workload and waits for it.
-pub(crate) fn run(proof: &ForkedChild, prepared: &Prepared, mask: &SignalSet, channel: &Channel) -> ! {
+/// The programs that run: process id and number.
+type Programs = [Option<(i32, i32)>; MOST_PROGRAMS];
+
+/// Serves its supervisor until the first program has ended, or the supervisor.
+pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet, channel: Channel) -> ! {
     // Every signal was blocked before this process was cloned, so none is lost before the descriptor exists. A
     // blocked signal is queued even for PID 1, whose unhandled signals the kernel otherwise discards.
     let Ok(signals) = signal::signalfd(&SignalSet::all()) else { process::exit(1) };
-    let workload = match process::fork() {
-        Ok(None) => start(&prepared.program, mask, channel),
-        Ok(Some(pid)) => pid,
-        Err(errno) => {
-            Message::ForkFailed(errno.0).send(&channel.status);
-            process::exit(1)
-        }
-    };
-    // The workload holds its own copies; with this process's closed, a reader of the output sees its end.
-    let _ = close_others(proof, 0, &[signals.as_raw_fd()], channel);
+    // Programs get copies of their own; with this process's closed, a reader of the output sees its end.
+    let Ok(channel) = channel.above_standard() else { process::exit(1) };
+    if close_others(proof, 0, &[signals.as_raw_fd()], &channel).is_err()
+        || channel.send(Message::Ready, &[]).is_err()
+    {
+        process::exit(1);
+    }
+    let mut programs: Programs = [None; MOST_PROGRAMS];
     loop {
-        let mut waiting =
-            [PollFd::new(&signals, PollFlags::IN), PollFd::new(&channel.lifeline, PollFlags::empty())];
-        if poll(&mut waiting, None).is_err() {
-            continue;
+        let mut waiting = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&channel, PollFlags::IN)];
+        match poll(&mut waiting, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => process::exit(1),
         }
-        let hangup = waiting[1].revents().intersects(PollFlags::HUP | PollFlags::ERR);
-        if hangup {
+        let (signalled, told) = (waiting[0].revents(), waiting[1].revents());
+        if told.intersects(PollFlags::HUP | PollFlags::ERR) {
             // The supervisor is gone: nobody is left to obey or to report to.
             process::exit(1);
         }
-        handle_signals(signals.as_fd(), workload, channel);
+        if !signalled.is_empty() {
+            drain(signals.as_fd());
+            reap(&mut programs, &channel);
+        }
+        if told.contains(PollFlags::IN) {
+            match channel.receive() {
+                Some(Received { message: Message::Start { program, terminal }, descriptors }) => {
+                    let Some(place) = programs.iter_mut().find(|place| place.is_none()) else {
+                        fork_failed(&channel, program, Errno::AGAIN.raw_os_error());
+                        continue;
+                    };
+                    match process::fork() {
+                        Ok(None) => {
+                            let request = program::Request { program, terminal, descriptors };
+                            program::start(prepared, mask, &channel, request)
+                        }
+                        Ok(Some(pid)) => *place = Some((pid, program)),
+                        Err(errno) => fork_failed(&channel, program, errno.0),
+                    }
+                }
+                Some(Received { message: Message::Signal { program, signal }, .. }) => {
+                    deliver(&programs, program, signal);
+                }
+                Some(_) | None => process::exit(1),
+            }
+        }
     }
 }
 
-fn handle_signals(signals: BorrowedFd<'_>, workload: i32, channel: &Channel) {
+fn fork_failed(channel: &Channel, program: i32, errno: i32) {
+    let _ = channel.send(Message::ForkFailed { program, errno }, &[]);
+    if program == FIRST {
+        process::exit(1);
+    }
+}
+
+/// Whatever else reaches this process is none of its business: signals for programs come as records.
+fn drain(signals: BorrowedFd<'_>) {
     while let Ok(Some(received)) = signal::read_signal(signals) {
-        if received.signal == SIGCHLD {
-            reap(workload, channel);
-        } else if received.sender == 0 {
-            // Only from outside: a process of the sandbox would otherwise choose the workload's signals.
-            let _ = process::kill(workload, received.signal);
-        }
+        let _: bool = received.signal == SIGCHLD;
+    }
+}
+
+/// Sends a signal to a program and what it has started, as long as that stays in its process group; or to everything.
+fn deliver(programs: &Programs, program: i32, signal: i32) {
+    if program < 0 {
+        // To every process of the namespace but the caller (kill(2)).
+        let _ = process::kill(-1, signal);
+        return;
+    }
+    let Some((pid, _)) = programs.iter().flatten().find(|(_, number)| *number == program) else { return };
+    if process::kill(-pid, signal).is_err() || signal == SIGKILL {
+        // Before the program has made a group of its own, or when it has left it.
+        let _ = process::kill(*pid, signal);
     }
 }
 
 /// Collects every ended child. Several may hide behind one SIGCHLD.
-fn reap(workload: i32, channel: &Channel) {
-    loop {
-        match process::wait_any() {
-            Ok(Some(Reaped { pid, status })) if pid == workload => {
-                Message::Ended(status).send(&channel.status);
-                process::exit(0);
-            }
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return,
+fn reap(programs: &mut Programs, channel: &Channel) {
+    while let Ok(Some(Reaped { pid, status })) = process::wait_any() {
+        let ended = programs.iter_mut().find(|place| place.is_some_and(|(running, _)| running == pid));
+        let Some((_, program)) = ended.and_then(Option::take) else { continue };
+        let _ = channel.send(Message::Ended { program, status }, &[]);
+        if program == FIRST {
+            process::exit(0);
         }
     }
-}
-
-/// The workload's own process, up to the first instruction of its program.
-fn start(program: &Program, mask: &SignalSet, channel: &Channel) -> ! {
-    rustix::process::umask(Mode::from_raw_mode(UMASK));
-    // A group of its own, so that a signal to the group reaches the workload and what it starts, and nothing else.
-    let _ = rustix::process::setpgid(None, None);
-    if let Err(errno) = rustix::process::chdir(program.directory.as_c_str()) {
-        Message::DirectoryFailed(errno.raw_os_error()).send(&channel.status);
-        process::exit(1);
-    }
-    signal::reset_dispositions();
-    signal::set_mask(mask);
-    let mut worst = Errno(rustix::io::Errno::NOENT.raw_os_error());
-    for candidate in &program.candidates {
-        let errno = exec::execve(candidate, &program.arguments, &program.environment);
-        // As shells do: a program that exists but cannot be run is worth more as an answer than a later "not found".
-        if ![rustix::io::Errno::NOENT, rustix::io::Errno::NOTDIR]
-            .iter()
-            .any(|none| none.raw_os_error() == errno.0)
-        {
-            worst = errno;
-        }
-    }
-    Message::ExecFailed(worst.0).send(&channel.status);
-    process::exit(1)
 }

@@ -1,41 +1,27 @@
 //! `launch`: makes the first process of a sandbox and gives it its ids.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use palisade_plan::step::IdPair;
 use palisade_sys::process::{self, Cloned};
 use palisade_sys::signal::{self, SignalSet};
 use palisade_sys::user_namespace::{Mapping, write_maps};
-use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::child::{self, Channel};
+use crate::channel::{Channel, Message};
+use crate::child;
 use crate::failure::Failure;
 use crate::prepare::Prepared;
 use crate::supervise::Forwarding;
 
-/// A sandbox whose first process runs. Dropping it kills everything in it: the lifeline ends.
+/// A sandbox whose first process runs. Dropping it kills everything in it: the first process sees the channel end.
 #[derive(Debug)]
-pub struct Launched {
+pub(crate) struct Launched {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
-    pub(crate) status: OwnedFd,
-    /// Held, never written again: its end tells the first process that nobody supervises it any more.
-    pub(crate) _lifeline: OwnedFd,
+    pub(crate) channel: Channel,
     pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
-}
-
-impl Launched {
-    /// The process id of the sandbox's first process, in the caller's pid namespace.
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    /// A pidfd of the sandbox's first process.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
 }
 
 /// Starts what `prepare` prepared.
@@ -46,14 +32,12 @@ impl Launched {
 ///
 /// # Errors
 /// A [`Failure`] for the steps that the caller's side carries out: the namespaces and the id maps.
-pub fn launch(prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Launched, Failure> {
+pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Launched, Failure> {
     let before = |action: &str| {
         let action = action.to_owned();
         move |errno: rustix::io::Errno| failure(0, action, errno.raw_os_error())
     };
-    let (status, child_status) = pipe_with(PipeFlags::CLOEXEC).map_err(before("pipe"))?;
-    let (child_lifeline, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(before("pipe"))?;
-    let channel = Channel { status: child_status, lifeline: child_lifeline };
+    let (channel, childs) = Channel::pair().map_err(before("socketpair"))?;
 
     // The child inherits the blocked mask, so that no signal ends it before it can pass it on; the workload gets the
     // caller's own mask back.
@@ -61,9 +45,9 @@ pub fn launch(prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Lau
     let mask = forwarding.map_or(current, Forwarding::original_mask);
     let cloned = process::clone3(prepared.namespaces);
     if let Ok(Cloned::Child(proof)) = cloned {
-        // With its own copy of the writing end the child would never see the lifeline end.
-        drop((status, lifeline));
-        child::run(&proof, &prepared, &mask, &channel)
+        // With its own copy of the supervisor's end the child would never see the channel end.
+        drop(channel);
+        child::run(&proof, &mut prepared, &mask, childs)
     }
     signal::set_mask(&current);
     let (pid, pidfd) = match cloned {
@@ -71,19 +55,12 @@ pub fn launch(prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Lau
         Ok(Cloned::Child(_)) => unreachable_child(),
         Err(errno) => return Err(failure(1, "clone3 with new namespaces".into(), errno.0)),
     };
-    drop(channel);
+    drop(childs);
 
-    let launched = Launched {
-        pid,
-        pidfd,
-        status,
-        _lifeline: lifeline,
-        wall_time: prepared.wall_time,
-        words: prepared.words,
-    };
+    let launched = Launched { pid, pidfd, channel, wall_time: prepared.wall_time, words: prepared.words };
     // On any error from here on `launched` is dropped, and the child, which waits for its ids, ends.
     let give_ids = write_maps(pid, pair(prepared.uid), pair(prepared.gid), !prepared.privileged)
-        .and_then(|()| rustix::io::write(&launched._lifeline, &[1]).map(drop).map_err(Into::into));
+        .and_then(|()| launched.channel.send(Message::Go, &[]).map_err(Into::into));
     if let Err(error) = give_ids {
         let failure = failure(2, "map ids".into(), error.raw_os_error().unwrap_or(0));
         drop(launched);

@@ -1,24 +1,55 @@
-//! Palisade's runtime: runs an untrusted command under a plan.
+//! Palisade's runtime: runs an untrusted command under a declared policy.
 //!
 //! ```text
-//! Plan -prepare-> Prepared(fds, C strings, bytes) -launch-> child: apply the steps in order -> exec
-//!                                                     -supervise-> Outcome -> exit code
+//! Policy x host -decide-> Plan -prepare-> Prepared(fds, C strings, bytes)
+//!     -launch-> child: apply the steps in order -> init -> program -> exec
+//!     -supervise-> Outcome -> exit code
 //! ```
 //!
 //! One verb, one file. What a plan says is decided elsewhere (`palisade-plan`); here it only happens.
 
+mod channel;
 mod child;
+mod command;
+mod error;
+mod event;
 mod failure;
+mod front;
 mod init;
 mod launch;
-mod message;
 mod operands;
 mod outcome;
 mod prepare;
+mod program;
+mod registry;
+mod relay;
+mod report;
+mod sandbox;
+mod service;
+mod start;
 mod supervise;
+mod terminal;
 
+pub mod attach;
+
+pub use command::Command;
+pub use error::Error;
+pub use event::Event;
 pub use failure::Failure;
-pub use launch::{Launched, launch};
-pub use outcome::{Ending, Outcome, code};
-pub use prepare::{Command, PrepareError, Prepared, prepare};
-pub use supervise::{Forwarding, supervise};
+pub use front::Stdio;
+pub use outcome::{Ending, LimitHit, Outcome, Output, code};
+pub use prepare::PrepareError;
+pub use registry::{NameError, Record, Registry};
+pub use relay::Stream;
+pub use report::{EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport};
+pub use sandbox::{Child, Decision, Sandbox, decide};
+pub use start::run;
+pub use supervise::Forwarding;
+
+/// A copy of a descriptor that this process was started with, close-on-exec.
+///
+/// # Errors
+/// EBADF when there is none of this number.
+pub fn inherited_descriptor(number: i32) -> std::io::Result<std::os::fd::OwnedFd> {
+    palisade_sys::process::duplicate(number).map_err(|errno| std::io::Error::from_raw_os_error(errno.0))
+}

@@ -96,12 +96,9 @@ pub(crate) enum Source {
     Path { path: CString, device: u64, inode: u64 },
 }
 
-/// The program that the workload is.
+/// The program that the sandbox is made for.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// The paths to try, in order.
-    pub(crate) candidates: Vec<CString>,
     pub(crate) arguments: StringArray,
     pub(crate) environment: StringArray,
-    pub(crate) directory: CString,
 }

@@ -1,8 +1,10 @@
 //! How a run ended, and the exit status that says so.
 
+use palisade_policy::Clause;
 use palisade_sys::Errno;
 
 use crate::failure::Failure;
+use crate::relay::Stream;
 
 /// Exit codes that are Palisade's own. Between 0 and 123 the code is the workload's; 128 + n means signal n.
 pub mod code {
@@ -21,6 +23,28 @@ pub mod code {
 pub struct Outcome {
     /// How it ended.
     pub ending: Ending,
+    /// What passed through the supervisor on the standard streams.
+    pub output: Output,
+    /// The limits that were run into, as far as the kernel lets the supervisor see it.
+    pub limits_hit: Vec<LimitHit>,
+}
+
+/// A limit that a run ran into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitHit {
+    /// The clause of the policy.
+    pub clause: Clause,
+    /// How often, where it is counted.
+    pub times: Option<u64>,
+}
+
+/// The output of a run. `None` where a stream was the caller's own descriptor, which the supervisor does not see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output; on a private terminal both streams.
+    pub stdout: Option<Stream>,
+    /// Standard error.
+    pub stderr: Option<Stream>,
 }
 
 /// How a run ended.
@@ -32,6 +56,8 @@ pub enum Ending {
     Signaled(u8),
     /// The wall-time limit ended it.
     WallTime,
+    /// Somebody asked for its end, and it did not end by itself in time.
+    Stopped,
     /// A step failed: nothing was run.
     NotStarted(Failure),
     /// The program could not be executed.
@@ -43,13 +69,23 @@ pub enum Ending {
 impl Outcome {
     /// The exit status that tells the ending (see [`code`]).
     pub fn exit_code(&self) -> u8 {
-        match &self.ending {
-            Ending::Exited(code) => *code,
-            Ending::Signaled(signal) => 128u8.saturating_add(*signal),
-            Ending::WallTime => code::WALL_TIME,
-            Ending::NotStarted(_) | Ending::Lost => code::PALISADE,
-            Ending::NotExecuted(errno) if is_not_found(*errno) => code::NOT_FOUND,
-            Ending::NotExecuted(_) => code::NOT_EXECUTABLE,
+        self.ending.exit_code()
+    }
+}
+
+impl Ending {
+    /// The exit status that tells the ending (see [`code`]).
+    pub fn exit_code(&self) -> u8 {
+        /// SIGKILL.
+        const KILLED: u8 = 128 + 9;
+        match self {
+            Self::Exited(code) => *code,
+            Self::Signaled(signal) => 128u8.saturating_add(*signal),
+            Self::WallTime => code::WALL_TIME,
+            Self::Stopped => KILLED,
+            Self::NotStarted(_) | Self::Lost => code::PALISADE,
+            Self::NotExecuted(errno) if is_not_found(*errno) => code::NOT_FOUND,
+            Self::NotExecuted(_) => code::NOT_EXECUTABLE,
         }
     }
 }

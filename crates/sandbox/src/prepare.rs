@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use palisade_plan::step::{IdMap, IdPair, LandlockRule, LimitedResource, MountAttributes, Namespace};
 use palisade_plan::{Plan, Step, seccomp};
-use palisade_sys::exec::StringArray;
+use palisade_sys::exec::{Inbox, StringArray};
 use palisade_sys::memory::ArgumentArea;
 use palisade_sys::mount as sys_mount;
 use palisade_sys::process::namespace;
@@ -29,13 +29,19 @@ use rustix::thread::CapabilitySet;
 use crate::launch::pair;
 use crate::operands::{Operation, Program, Source};
 
+/// Most bytes and words of a program that is started later.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_WORDS: usize = 1 << 16;
+
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program: a path, or a name to look for in the `PATH` of the sandbox.
-    pub program: OsString,
-    /// Its arguments, without its own name.
-    pub arguments: Vec<OsString>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// The program, a path or a name to look for in the `PATH` of the sandbox, and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Variables that come besides the plan's.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Whether more programs may be started later.
+    pub(crate) more: bool,
 }
 
 /// Why a plan could not be prepared.
@@ -80,7 +86,7 @@ pub enum PrepareError {
 
 /// A plan with everything that its execution needs.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub(crate) namespaces: u64,
     pub(crate) uid: IdPair,
     pub(crate) gid: IdPair,
@@ -90,16 +96,24 @@ pub struct Prepared {
     /// The descriptors of trees, sorted.
     pub(crate) trees: Vec<i32>,
     pub(crate) program: Program,
+    /// The environment of programs that come later.
+    pub(crate) environment: StringArray,
+    /// Room for their words.
+    pub(crate) inbox: Option<Inbox>,
+    /// The directories of the sandbox's PATH.
+    pub(crate) search: Vec<CString>,
+    /// Where every program starts.
+    pub(crate) directory: CString,
     pub(crate) wall_time: Option<Duration>,
     /// For error messages: what each step is, in the words of the plan.
     pub(crate) words: Vec<String>,
 }
 
-/// Prepares the execution of `command` under `plan`.
+/// Prepares the execution of a program under `plan`.
 ///
 /// # Errors
 /// A [`PrepareError`]; nothing has been changed then.
-pub fn prepare(plan: &Plan, command: &Command) -> Result<Prepared, PrepareError> {
+pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareError> {
     let (mut namespaces, mut ids) = (None, None);
     for planned in &plan.steps {
         match &planned.step {
@@ -132,7 +146,14 @@ pub fn prepare(plan: &Plan, command: &Command) -> Result<Prepared, PrepareError>
         privileged,
         operations,
         trees,
-        program: program(plan, command)?,
+        program: Program {
+            arguments: StringArray::new(strings(&words.command)?),
+            environment: environment(plan, &words.variables)?,
+        },
+        environment: environment(plan, &[])?,
+        inbox: words.more.then(|| Inbox::new(MOST_BYTES, MOST_WORDS)),
+        search: search(plan)?,
+        directory: c_string(plan.directory.as_os_str())?,
         wall_time: plan.wall_time,
         words: plan
             .steps
@@ -348,34 +369,22 @@ fn capabilities(names: &[String]) -> Result<CapabilitySet, PrepareError> {
     })
 }
 
-/// The program's candidates, arguments, environment and directory.
-fn program(plan: &Plan, command: &Command) -> Result<Program, PrepareError> {
-    let mut arguments = vec![c_string(&command.program)?];
-    for argument in &command.arguments {
-        arguments.push(c_string(argument)?);
-    }
-    let environment = plan
-        .environment
-        .iter()
-        .map(|(name, value)| text(&format!("{name}={value}")))
-        .collect::<Result<_, PrepareError>>()?;
-    let candidates = if command.program.as_bytes().contains(&b'/') {
-        vec![c_string(&command.program)?]
-    } else {
-        // An empty entry of PATH would mean the current directory, where a workload may put programs.
-        let search = plan.environment.get("PATH").map(String::as_str).unwrap_or_default();
-        search
-            .split(':')
-            .filter(|directory| directory.starts_with('/') && !command.program.is_empty())
-            .map(|directory| c_string(Path::new(directory).join(&command.program).as_os_str()))
-            .collect::<Result<_, PrepareError>>()?
-    };
-    Ok(Program {
-        candidates,
-        arguments: StringArray::new(arguments),
-        environment: StringArray::new(environment),
-        directory: c_string(plan.directory.as_os_str())?,
-    })
+/// Words of a command line for execve(2).
+pub(crate) fn strings(words: &[OsString]) -> Result<Vec<CString>, PrepareError> {
+    words.iter().map(|word| c_string(word)).collect()
+}
+
+fn environment(plan: &Plan, more: &[(String, String)]) -> Result<StringArray, PrepareError> {
+    let mut variables = plan.environment.clone();
+    variables.extend(more.iter().cloned());
+    let words = variables.iter().map(|(name, value)| text(&format!("{name}={value}")));
+    words.collect::<Result<_, _>>().map(StringArray::new)
+}
+
+/// An empty entry of PATH would mean the current directory, where a workload may put programs.
+fn search(plan: &Plan) -> Result<Vec<CString>, PrepareError> {
+    let path = plan.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    path.split(':').filter(|directory| directory.starts_with('/')).map(text).collect()
 }
 
 /// A path of the new root as one below the child's current directory, which is the new root while it is built.

@@ -1,24 +1,38 @@
-//! `supervise`: waits for a sandbox, passes signals on, and keeps the clock.
+//! `supervise`: has a sandbox's first program started, waits for it, and meanwhile passes signals on, carries bytes, serves
+//! clients, and keeps the clock.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use palisade_policy::Clause;
 use palisade_sys::Errno;
 use palisade_sys::process::{self, WaitStatus};
-use palisade_sys::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalSet};
+use palisade_sys::signal::{
+    self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+    SignalSet,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::channel::{Channel, FIRST, Message, Part, Received};
+use crate::event::Event;
 use crate::failure::Failure;
+use crate::front::Front;
 use crate::launch::Launched;
-use crate::message::{Message, Part};
-use crate::outcome::{Ending, Outcome};
+use crate::outcome::{Ending, LimitHit, Outcome};
+use crate::service::{Client, Service};
 
 /// How long a workload may take to end after SIGTERM at the wall-time limit, before everything is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Signals that a caller sends to a run and means for the workload.
-const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+const FORWARDED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
+
+/// Signals that would stop a process in the background that touches its terminal; blocked, the call fails instead.
+const OF_THE_TERMINAL: [i32; 2] = [SIGTTIN, SIGTTOU];
+
+/// Every process of a sandbox, where a program's number is asked for.
+const EVERYTHING: i32 = -1;
 
 /// Signals for the workload, caught from before it exists.
 #[derive(Debug)]
@@ -35,108 +49,303 @@ impl Forwarding {
     pub fn start() -> Result<Self, Errno> {
         let set = SignalSet::of(&FORWARDED);
         let signals = signal::signalfd(&set)?;
-        Ok(Self { signals, original: signal::block(&set) })
+        let original = signal::block(&set);
+        signal::block(&SignalSet::of(&OF_THE_TERMINAL));
+        Ok(Self { signals, original })
     }
 
     /// The mask from before.
     pub(crate) fn original_mask(&self) -> SignalSet {
         self.original
     }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    /// The next signal that is pending.
+    pub(crate) fn next(&self) -> Option<i32> {
+        signal::read_signal(self.signals.as_fd()).ok().flatten().map(|received| received.signal)
+    }
 }
 
-/// Waits for a sandbox to its end.
-///
-/// Passes signals on when `forwarding` catches them. At the wall-time limit the workload gets SIGTERM, and after a
-/// grace of two seconds the sandbox's first process is killed, which nothing inside can prevent.
-pub fn supervise(launched: Launched, forwarding: Option<&Forwarding>) -> Outcome {
-    let start = Instant::now();
-    let mut deadline = launched.wall_time.map(|time| start + time);
-    let mut out_of_time = false;
-    let message = loop {
-        match wait(&launched, forwarding, deadline) {
-            Event::Message(message) => break message,
-            Event::Signal(signal) => pass_on(&launched, signal),
-            Event::Deadline if out_of_time => {
-                // PID 1 takes everything else with it (pid_namespaces(7)).
-                let _ = pidfd_send_signal(&launched.pidfd, Signal::KILL);
-                deadline = None;
+/// A sandbox under supervision.
+pub(crate) struct Supervisor<'a> {
+    pub(crate) launched: Launched,
+    pub(crate) front: Front,
+    pub(crate) forwarding: Option<&'a Forwarding>,
+    pub(crate) service: Option<Service>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) events: Option<&'a mut dyn FnMut(Event)>,
+    next_program: i32,
+    deadline: Option<Instant>,
+    ending: Option<Ending>,
+    limits_hit: Vec<LimitHit>,
+}
+
+/// Where something was heard of.
+enum Source {
+    Sandbox,
+    Signals,
+    Service,
+    Client(usize),
+    Relay(usize),
+}
+
+impl<'a> Supervisor<'a> {
+    pub(crate) fn new(launched: Launched, front: Front, forwarding: Option<&'a Forwarding>) -> Self {
+        Self {
+            launched,
+            front,
+            forwarding,
+            service: None,
+            clients: Vec::new(),
+            events: None,
+            next_program: FIRST + 1,
+            deadline: None,
+            ending: None,
+            limits_hit: Vec::new(),
+        }
+    }
+
+    /// Waits for the sandbox to its end.
+    ///
+    /// At the wall-time limit everything in it gets SIGTERM, and after a grace of two seconds its first process is killed,
+    /// which nothing inside can prevent.
+    pub(crate) fn run(mut self) -> Outcome {
+        self.deadline = self.launched.wall_time.map(|time| Instant::now() + time);
+        let given = self.front.take_given();
+        let lent: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
+        // A first process that is gone already has said why, or says nothing any more; both are read below.
+        let start = Message::Start { program: FIRST, terminal: self.front.terminal() };
+        let _ = self.launched.channel.send(start, &lent);
+        drop(given);
+        let message = loop {
+            if let Some(last) = self.turn() {
+                break last;
             }
-            Event::Deadline => {
-                out_of_time = true;
-                pass_on(&launched, SIGTERM);
-                deadline = Some(Instant::now() + GRACE);
+        };
+        let _ = process::wait_for(self.launched.pid);
+        let told = message.map_or(Ending::Lost, |message| self.ending_of(message));
+        let ending = match (self.ending.take(), told) {
+            // That it never ran is worth more than that time was up.
+            (_, told @ Ending::NotStarted(_)) | (None, told) => told,
+            (Some(Ending::Stopped), told) if told != Ending::Lost => told,
+            (Some(ending), _) => ending,
+        };
+        self.note_truncation();
+        self.emit(|| Event::Ended { exit_code: ending.exit_code() });
+        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit }
+    }
+
+    /// Waits once and does what is due. The message that says how the first program ended, or `None` in it when the first
+    /// process is gone without one.
+    fn turn(&mut self) -> Option<Option<Message>> {
+        for source in self.wait() {
+            match source {
+                Source::Sandbox => match self.launched.channel.receive() {
+                    None => return Some(None),
+                    Some(received) => {
+                        if let Some(message) = self.heard(received) {
+                            return Some(Some(message));
+                        }
+                    }
+                },
+                Source::Signals => self.signalled(),
+                Source::Service => {
+                    self.clients.extend(self.service.as_ref().and_then(Service::accept));
+                }
+                Source::Client(index) => self.asked(index),
+                Source::Relay(index) => {
+                    self.front.advance(index);
+                    self.note_truncation();
+                }
             }
         }
-    };
-    let _ = process::wait_for(launched.pid);
-    let ending = match message {
-        Some(Message::StepFailed { index, part, errno }) => {
-            Ending::NotStarted(failed_step(&launched.words, index, part, errno))
+        self.clients.retain(|client| !client.is_gone());
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            self.out_of_time();
         }
-        Some(Message::ForkFailed(errno)) => {
-            Ending::NotStarted(other_failure("start the workload", errno, None))
-        }
-        Some(Message::DirectoryFailed(errno)) => Ending::NotStarted(other_failure(
-            "enter the working directory",
-            errno,
-            Some("the workload's user may not search it; name it under read_only or read_write"),
-        )),
-        _ if out_of_time => Ending::WallTime,
-        Some(Message::ExecFailed(errno)) => Ending::NotExecuted(Errno(errno)),
-        Some(Message::Ended(status)) => ended(status),
-        None => Ending::Lost,
-    };
-    Outcome { ending }
-}
+        None
+    }
 
-/// What a supervisor waits for.
-enum Event {
-    /// A message of the first process, or its end.
-    Message(Option<Message>),
-    /// A signal for the workload.
-    Signal(i32),
-    /// The clock.
-    Deadline,
-}
-
-fn wait(launched: &Launched, forwarding: Option<&Forwarding>, deadline: Option<Instant>) -> Event {
-    loop {
-        // A closed descriptor would be an error; one that never becomes readable stands in for it.
-        let signals = forwarding.map_or(launched.pidfd.as_fd(), |forwarding| forwarding.signals.as_fd());
-        let events = if forwarding.is_some() { PollFlags::IN } else { PollFlags::empty() };
-        let mut waiting =
-            [PollFd::new(&launched.status, PollFlags::IN), PollFd::from_borrowed_fd(signals, events)];
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Event::Deadline;
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Sandbox];
+        let mut waiting = vec![PollFd::new(&self.launched.channel, PollFlags::IN)];
+        let mut also = |source, descriptor, flags| {
+            sources.push(source);
+            waiting.push(PollFd::from_borrowed_fd(descriptor, flags));
+        };
+        if let Some(forwarding) = self.forwarding {
+            also(Source::Signals, forwarding.descriptor(), PollFlags::IN);
         }
+        if let Some(service) = &self.service {
+            also(Source::Service, service.as_fd(), PollFlags::IN);
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            also(Source::Client(index), client.channel.as_fd(), PollFlags::IN);
+        }
+        for (index, descriptor, flags) in self.front.interests() {
+            also(Source::Relay(index), descriptor, flags);
+        }
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         if poll(&mut waiting, timeout.as_ref()).is_err() {
-            continue;
+            return Vec::new();
         }
-        if !waiting[0].revents().is_empty() {
-            return Event::Message(Message::receive(launched.status.as_fd()));
+        let heard: Vec<bool> = waiting.iter().map(|poll| !poll.revents().is_empty()).collect();
+        sources.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(source, _)| source).collect()
+    }
+
+    /// A message of the first process; returned if it is the end of the run.
+    fn heard(&mut self, received: Received) -> Option<Message> {
+        let Received { message, descriptors } = received;
+        match message {
+            Message::Ready => {
+                let pid = self.launched.pid;
+                self.emit(|| Event::Started { pid });
+                None
+            }
+            Message::Terminal { program: FIRST } => {
+                if let Some(master) = descriptors.into_iter().flatten().next()
+                    && self.front.on_terminal(master).is_err()
+                {
+                    // Without relays the program would wait for ever.
+                    self.kill();
+                }
+                None
+            }
+            message if message.program().is_some_and(|program| program != FIRST) => {
+                let number = message.program();
+                let client = self.clients.iter_mut().find(|client| client.program == number);
+                if let Some(client) = client {
+                    client.tell(message, descriptors);
+                }
+                None
+            }
+            message => Some(message),
         }
-        if waiting[1].revents().contains(PollFlags::IN)
-            && let Some(signal) = forwarding.and_then(|forwarding| next_signal(forwarding.signals.as_fd()))
-        {
-            return Event::Signal(signal);
+    }
+
+    fn signalled(&mut self) {
+        while let Some(signal) = self.forwarding.and_then(Forwarding::next) {
+            if signal == SIGWINCH && self.front.terminal().is_some() {
+                self.front.resize();
+            } else {
+                self.pass_on(FIRST, signal);
+            }
+        }
+    }
+
+    fn pass_on(&self, program: i32, signal: i32) {
+        // A first process that takes no more is about to end.
+        let _ = self.launched.channel.try_send(Message::Signal { program, signal }, &[]);
+    }
+
+    /// A client has something to say, or is gone.
+    fn asked(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        match client.channel.receive() {
+            Some(Received { message: Message::Start { terminal, .. }, descriptors }) => {
+                let program = self.next_program;
+                self.next_program = self.next_program.wrapping_add(1).max(FIRST + 1);
+                client.program = Some(program);
+                let lent: Vec<BorrowedFd<'_>> = descriptors.iter().flatten().map(AsFd::as_fd).collect();
+                let _ = self.launched.channel.send(Message::Start { program, terminal }, &lent);
+            }
+            Some(Received { message: Message::Signal { signal, .. }, .. }) => {
+                if let Some(program) = client.program {
+                    self.pass_on(program, signal);
+                }
+            }
+            Some(Received { message: Message::Stop, .. }) => self.end(Ending::Stopped),
+            Some(_) => client.dismiss(),
+            None => {
+                client.dismiss();
+                // Nobody is left to read its output or to hear of its end.
+                if let Some(program) = client.program.filter(|program| *program != FIRST) {
+                    self.pass_on(program, SIGKILL);
+                }
+            }
+        }
+    }
+
+    fn out_of_time(&mut self) {
+        if self.ending.is_some() {
+            self.kill();
+            self.deadline = None;
+        } else {
+            self.hit("resources.wall_time");
+            self.end(Ending::WallTime);
+        }
+    }
+
+    /// Begins the end: SIGTERM to everything, and a deadline.
+    fn end(&mut self, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(ending);
+        self.pass_on(EVERYTHING, SIGTERM);
+        // A stopped process would not notice.
+        self.pass_on(EVERYTHING, SIGCONT);
+        self.deadline = Some(Instant::now() + GRACE);
+    }
+
+    /// PID 1 takes everything else with it (pid_namespaces(7)).
+    fn kill(&self) {
+        let _ = pidfd_send_signal(&self.launched.pidfd, Signal::KILL);
+    }
+
+    fn note_truncation(&mut self) {
+        let clause = "resources.output";
+        if self.front.is_truncated() && !self.limits_hit.iter().any(|hit| hit.clause.as_str() == clause) {
+            self.hit(clause);
+        }
+    }
+
+    fn hit(&mut self, clause: &'static str) {
+        let clause = Clause::new(clause);
+        self.emit(|| Event::LimitHit { clause: clause.clone() });
+        self.limits_hit.push(LimitHit { clause, times: None });
+    }
+
+    fn emit(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &mut self.events {
+            events(event());
+        }
+    }
+
+    fn ending_of(&self, message: Message) -> Ending {
+        let failed = |action: &str, errno, hint| Ending::NotStarted(other_failure(action, errno, hint));
+        match message {
+            Message::StepFailed { index, part, errno } => {
+                Ending::NotStarted(failed_step(&self.launched.words, index, part, errno))
+            }
+            Message::ForkFailed { errno, .. } => failed("start the workload", errno, None),
+            Message::RequestFailed { errno, .. } => failed("give the workload its descriptors", errno, None),
+            Message::TerminalFailed { errno, .. } => {
+                failed("make a private terminal", errno, Some("`process: {terminal: none}` runs without one"))
+            }
+            Message::DirectoryFailed { errno, .. } => failed(
+                "enter the working directory",
+                errno,
+                Some("the workload's user may not search it; name it under read_only or read_write"),
+            ),
+            Message::ExecFailed { errno, .. } => Ending::NotExecuted(Errno(errno)),
+            Message::Ended { status, .. } => ended(status),
+            Message::Go
+            | Message::Ready
+            | Message::Start { .. }
+            | Message::Signal { .. }
+            | Message::Stop
+            | Message::Terminal { .. } => Ending::Lost,
         }
     }
 }
 
-fn next_signal(signals: BorrowedFd<'_>) -> Option<i32> {
-    signal::read_signal(signals).ok().flatten().map(|received| received.signal)
-}
-
-/// The first process blocks every signal and reads them from a descriptor, so this reaches the workload and not it.
-fn pass_on(launched: &Launched, signal: i32) {
-    if let Some(signal) = Signal::from_named_raw(signal) {
-        let _ = pidfd_send_signal(&launched.pidfd, signal);
-    }
-}
-
-fn ended(status: i32) -> Ending {
+/// How a wait(2) status word says that a program ended.
+pub(crate) fn ended(status: i32) -> Ending {
     match WaitStatus::from_raw(status) {
         Some(WaitStatus::Exited(code)) => Ending::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
         Some(WaitStatus::Signaled(signal)) => Ending::Signaled(u8::try_from(signal).unwrap_or(u8::MAX)),
@@ -158,6 +367,24 @@ fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure 
     Failure { step: index.saturating_add(1), action, part: part.word(), errno: Errno(errno), hint }
 }
 
-fn other_failure(action: &str, errno: i32, hint: Option<&'static str>) -> Failure {
+pub(crate) fn other_failure(action: &str, errno: i32, hint: Option<&'static str>) -> Failure {
     Failure { step: 0, action: action.into(), part: None, errno: Errno(errno), hint }
+}
+
+impl Client {
+    /// Passes a message about its program on, with what came along.
+    fn tell(&mut self, message: Message, descriptors: [Option<OwnedFd>; crate::channel::MOST_DESCRIPTORS]) {
+        let lent: Vec<BorrowedFd<'_>> = descriptors.iter().flatten().map(AsFd::as_fd).collect();
+        // A client that does not read is not worth waiting for.
+        if self.channel.try_send(message, &lent).is_err() || !matches!(message, Message::Terminal { .. }) {
+            self.dismiss();
+        }
+    }
+}
+
+/// A channel of the supervisor with one client.
+impl From<Channel> for Client {
+    fn from(channel: Channel) -> Self {
+        Self { channel, program: None, gone: false }
+    }
 }

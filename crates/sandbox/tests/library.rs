@@ -4,13 +4,22 @@ mod support;
 
 use std::thread;
 
-use palisade::{Command, Ending, launch, prepare};
+use palisade::{Command, Ending, Error, Sandbox, Stdio};
 use palisade_plan::Step;
-use support::{plan, run};
+use palisade_policy::Document;
+use support::{DIRECTORY, plan, run};
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(Document::builtin("default").expect("built in").policy)
+}
+
+fn shell(script: &str) -> Command {
+    Command::new("sh").args(["-c", script]).current_dir(DIRECTORY).stdin(Stdio::Null)
+}
 
 #[test]
 fn many_threads_start_sandboxes_at_once() {
-    let plan = plan();
+    let sandbox = sandbox();
     thread::scope(|scope| {
         // Threads that allocate all the time, so that a child that did would soon meet a held lock.
         for _ in 0..4 {
@@ -18,8 +27,8 @@ fn many_threads_start_sandboxes_at_once() {
         }
         let runs: Vec<_> = (0u8..16)
             .map(|code| {
-                let plan = &plan;
-                scope.spawn(move || (code, run(plan, "sh", &["-c", &format!("exit {code}")])))
+                let sandbox = &sandbox;
+                scope.spawn(move || (code, sandbox.status(shell(&format!("exit {code}"))).expect("started")))
             })
             .collect();
         for run in runs {
@@ -30,15 +39,85 @@ fn many_threads_start_sandboxes_at_once() {
 }
 
 #[test]
-fn dropping_a_launched_sandbox_kills_it() {
-    let command = Command { program: "sleep".into(), arguments: vec!["600".into()] };
-    let launched = launch(prepare(&plan(), &command).expect("prepared"), None).expect("launched");
-    let pid = rustix::process::Pid::from_raw(launched.pid()).expect("a pid");
+fn a_child_is_killed_with_everything_in_it() {
+    let mut child = sandbox().spawn(shell("sleep 600 & sleep 600")).expect("started");
+    assert!(child.try_wait().is_none(), "it runs");
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a pid");
     assert!(rustix::process::test_kill_process(pid).is_ok(), "it runs");
-    drop(launched);
-    // The first process is this process's child: waiting for it ends only when it has ended.
-    let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-    assert!(matches!(status, Ok(Some(_))), "{status:?}");
+    child.kill().expect("killed");
+    assert_eq!(child.wait().ending, Ending::Lost);
+    assert!(child.kill().is_ok(), "killing twice is no error");
+    assert!(rustix::process::test_kill_process(pid).is_err(), "it is gone");
+}
+
+#[test]
+fn pipes_lead_to_the_program_and_back() {
+    use std::io::Write as _;
+    let command = shell("cat; echo done >&2").stdin(Stdio::Piped).stdout(Stdio::Piped).stderr(Stdio::Piped);
+    let mut child = sandbox().spawn(command).expect("started");
+    // More than a pipe holds, so that nothing works unless both directions are served.
+    let sent = vec![b'x'; 300_000];
+    let mut stdin = child.stdin.take().expect("piped");
+    let writer = thread::spawn(move || stdin.write_all(&sent).map(|()| sent));
+    let outcome = child.wait_with_output().expect("read");
+    let sent = writer.join().expect("no panic").expect("written");
+    assert_eq!(outcome.ending, Ending::Exited(0));
+    let output = outcome.output;
+    assert_eq!(output.stdout.expect("piped").captured.as_deref(), Some(sent.as_slice()));
+    assert_eq!(output.stderr.expect("piped").captured.as_deref(), Some(&b"done\n"[..]));
+}
+
+#[test]
+fn output_is_kept_and_signals_arrive() {
+    let outcome = sandbox().output(shell("echo out; echo err >&2; exit 3")).expect("started");
+    assert_eq!(outcome.exit_code(), 3);
+    assert_eq!(outcome.output.stdout.expect("kept").captured.as_deref(), Some(&b"out\n"[..]));
+    assert_eq!(outcome.output.stderr.expect("kept").captured.as_deref(), Some(&b"err\n"[..]));
+
+    let mut child = sandbox()
+        .spawn(shell("trap 'exit 7' USR1; echo ready; while :; do sleep 1; done").stdout(Stdio::Piped));
+    let child = child.as_mut().expect("started");
+    let mut ready = [0; 6];
+    use std::io::Read as _;
+    child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("ready");
+    child.signal(rustix::process::Signal::USR1).expect("sent");
+    assert_eq!(child.wait().ending, Ending::Exited(7));
+}
+
+#[test]
+fn a_future_is_ready_when_the_sandbox_has_ended() {
+    use std::future::Future as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Woken(AtomicBool, thread::Thread);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+            self.1.unpark();
+        }
+    }
+    let child = sandbox().spawn(shell("exit 5")).expect("started");
+    let woken = Arc::new(Woken(AtomicBool::new(false), thread::current()));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut ended = std::pin::pin!(child.ended());
+    loop {
+        match ended.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => break assert_eq!(outcome.ending, Ending::Exited(5)),
+            Poll::Pending => {
+                while !woken.0.swap(false, Ordering::SeqCst) {
+                    thread::park();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_enforced_starts_nothing() {
+    let policy = Document::parse("p", "filesystem: {read_only: [/no/such/path]}").expect("valid").policy;
+    let refused = Sandbox::new(policy).spawn(shell("exit 0"));
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 }
 
 /// When the caller's side fails, the child, which waits for its ids, ends too.
@@ -51,9 +130,12 @@ fn ids_that_cannot_be_mapped_are_told_and_leave_nothing_waiting() {
             gid.outside = u32::MAX;
         }
     }
-    let command = Command { program: "true".into(), arguments: Vec::new() };
-    let failure = launch(prepare(&plan, &command).expect("prepared"), None).expect_err("no such id");
-    assert_eq!((failure.step, failure.action.as_str()), (2, "map ids"));
+    match palisade::run(&plan, Command::new("true"), None, None) {
+        Err(Error::Launch(failure)) => {
+            assert_eq!((failure.step, failure.action.as_str()), (2, "map ids"));
+        }
+        other => panic!("no such id, but: {other:?}"),
+    }
 }
 
 /// An error at any step ends the run before the workload exists, and is told with the step's number.

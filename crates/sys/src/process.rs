@@ -181,6 +181,17 @@ impl WaitStatus {
     }
 }
 
+/// fcntl(2) with F_DUPFD_CLOEXEC: a copy of the descriptor of this number, above the standard ones.
+///
+/// # Errors
+/// EBADF, EMFILE.
+pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: no pointer is passed; a number that is no descriptor is an error.
+    let copy = Errno::check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
+}
+
 /// close_range(2): closes every descriptor from `first` to `last`, both included.
 ///
 /// # Errors

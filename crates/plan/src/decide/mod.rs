@@ -13,7 +13,7 @@ mod resources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use palisade_policy::{Clause, OnUnavailable, Policy};
+use palisade_policy::{Clause, OnUnavailable, Policy, Terminal};
 
 use crate::facts::HostFacts;
 use crate::plan::{Coverage, Plan, Status, VERSION};
@@ -79,6 +79,8 @@ pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Resu
         directory: layout.directory,
         environment,
         wall_time: policy.resources.wall_time,
+        output: policy.resources.output,
+        terminal: policy.process.terminal == Terminal::Auto,
         coverage: draft.coverage,
     };
     let mut reasons = draft.reasons;

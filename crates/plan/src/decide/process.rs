@@ -105,11 +105,13 @@ pub(super) fn identity(policy: &Policy, facts: &HostFacts, situation: &Situation
 /// The terminal, and what else a session brings.
 pub(super) fn session(policy: &Policy, draft: &mut Draft) {
     draft.step(&TERMINAL, Step::NewSession {});
-    let requested = match policy.process.terminal {
-        Terminal::Auto => "auto",
-        Terminal::None => "none",
+    let (requested, mechanism) = match policy.process.terminal {
+        Terminal::Auto => {
+            ("auto", "own session; a terminal of the sandbox's own devpts where the caller has one")
+        }
+        Terminal::None => ("none", "own session without a controlling terminal; pipes"),
     };
-    draft.enforced(&TERMINAL, requested, "own session without a controlling terminal");
+    draft.enforced(&TERMINAL, requested, mechanism);
 }
 
 /// What keeps privilege from coming back. The rest of it goes in [`filter`], when nothing needs it any more.

@@ -62,11 +62,14 @@ pub(super) fn resources(policy: &Policy, facts: &HostFacts, draft: &mut Draft) {
     if let Some(time) = resources.wall_time {
         draft.enforced(&Clause::new("resources.wall_time"), format!("{time:?}"), "the supervisor's clock");
     }
+    if let Some(size) = resources.output {
+        let mechanism = "counted by the supervisor, through which both streams pass; what is more is dropped";
+        draft.enforced(&Clause::new("resources.output"), size.to_string(), mechanism);
+    }
     let without = |size: Option<ByteSize>| size.map(|size| size.to_string());
     let missing = [
         ("resources.memory", without(resources.memory)),
         ("resources.cpus", resources.millicpus.map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000))),
-        ("resources.output", without(resources.output)),
     ];
     for (clause, requested) in missing {
         if let Some(requested) = requested {

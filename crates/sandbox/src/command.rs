@@ -1,0 +1,82 @@
+//! What to run: a command in the shape of `std::process::Command`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::front::Stdio;
+
+/// A program with its arguments, the directory that the run starts in, and its standard descriptors.
+///
+/// There is no environment here: what passes is a matter of the policy.
+#[derive(Debug, Default)]
+pub struct Command {
+    pub(crate) words: Vec<OsString>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) stdio: [Stdio; 3],
+    pub(crate) keep: bool,
+    pub(crate) name: Option<String>,
+}
+
+impl Command {
+    /// A program: a path inside the sandbox, or a name to look for in the `PATH` of the sandbox.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self { words: vec![program.as_ref().to_owned()], ..Self::default() }
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.words.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.words.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// The directory that the run starts in, which relative paths of the policy start from. By default the caller's.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Where standard input comes from.
+    #[must_use]
+    pub fn stdin(mut self, stdio: Stdio) -> Self {
+        self.stdio[0] = stdio;
+        self
+    }
+
+    /// Where standard output goes.
+    #[must_use]
+    pub fn stdout(mut self, stdio: Stdio) -> Self {
+        self.stdio[1] = stdio;
+        self
+    }
+
+    /// Where standard error goes.
+    #[must_use]
+    pub fn stderr(mut self, stdio: Stdio) -> Self {
+        self.stdio[2] = stdio;
+        self
+    }
+
+    /// Keeps a copy of the output for the [`Outcome`](crate::Outcome), besides sending it where it goes.
+    #[must_use]
+    pub fn keep_output(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// Gives the sandbox a name, under which more programs can be started in it as long as this one runs
+    /// ([`attach`](crate::attach)).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}

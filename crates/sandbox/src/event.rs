@@ -1,0 +1,23 @@
+//! What a supervisor tells while a sandbox runs.
+
+use palisade_policy::Clause;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Every step is done, and the program is being started.
+    Started {
+        /// The process id of the sandbox's first process, in the caller's pid namespace.
+        pid: i32,
+    },
+    /// A limit was run into, for the first time.
+    LimitHit {
+        /// The clause of the policy.
+        clause: Clause,
+    },
+    /// The run has ended. Output may still be on its way to a slow reader.
+    Ended {
+        /// The exit status that tells how (see [`code`](crate::code)).
+        exit_code: u8,
+    },
+}

@@ -1,0 +1,193 @@
+//! What a run is worth and how it ended, as data: what `--report` writes and a caller of the library keeps.
+
+use palisade_plan::{Coverage, Plan};
+use serde::Serialize;
+
+use crate::outcome::{Ending, Outcome};
+use crate::relay::Stream;
+
+/// The version of the report's format.
+pub const SCHEMA: &str = "palisade.run/1";
+
+/// The report of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The name of the policy.
+    pub policy: String,
+    /// The kernel's release, where the plan was decided on this host.
+    pub kernel: Option<String>,
+    /// Whether the plan was decided from a policy, or given as it is, in which case nothing is claimed.
+    pub decided: bool,
+    /// What each clause of the policy got.
+    pub coverage: Vec<Coverage>,
+    /// How it ended.
+    pub ending: EndingReport,
+    /// The exit status that tells how it ended.
+    pub exit_code: u8,
+    /// The limits that were run into, as far as the kernel lets the supervisor see it.
+    pub limits_hit: Vec<LimitHitReport>,
+    /// The streams of output that passed through the supervisor.
+    pub output: OutputReport,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndingReport {
+    /// The workload exited.
+    Exited {
+        /// Its code.
+        code: u8,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// Its number.
+        signal: u8,
+    },
+    /// The wall-time limit ended it.
+    WallTime,
+    /// It was killed after somebody had asked for its end.
+    Stopped,
+    /// A step failed: nothing was run.
+    NotStarted {
+        /// The step's number in the plan, from 1; 0 for what is no step of the plan.
+        step: usize,
+        /// What was done.
+        action: String,
+        /// What the kernel said.
+        errno: String,
+    },
+    /// The program could not be executed.
+    NotExecuted {
+        /// What the kernel said.
+        errno: String,
+    },
+    /// The sandbox's first process was killed.
+    Lost,
+}
+
+/// A limit that was run into.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitHitReport {
+    /// The clause of the policy.
+    pub clause: String,
+    /// How often, where it is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+}
+
+/// Both streams. Absent where the workload had the caller's own descriptor.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputReport {
+    /// Standard output; on a private terminal both streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<StreamReport>,
+    /// Standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<StreamReport>,
+}
+
+/// One stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamReport {
+    /// How many bytes the workload wrote.
+    pub bytes: u64,
+    /// Whether some were dropped because the budget was used up.
+    pub truncated: bool,
+    /// What was kept, if it is UTF-8. Where the budget cut a character in two, without its first half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What was kept, if it is not: in base64 (RFC 4648).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+impl Report {
+    /// The report of `outcome` under `plan`. `kernel` is the host's if the plan was decided there.
+    pub fn new(plan: &Plan, kernel: Option<&str>, outcome: &Outcome) -> Self {
+        let decided = kernel.is_some();
+        Self {
+            schema: SCHEMA,
+            policy: plan.policy.clone(),
+            kernel: kernel.map(str::to_owned),
+            decided,
+            coverage: if decided { plan.coverage.clone() } else { Vec::new() },
+            ending: EndingReport::from(&outcome.ending),
+            exit_code: outcome.exit_code(),
+            limits_hit: outcome
+                .limits_hit
+                .iter()
+                .map(|hit| LimitHitReport { clause: hit.clause.to_string(), times: hit.times })
+                .collect(),
+            output: OutputReport {
+                stdout: outcome.output.stdout.as_ref().map(StreamReport::from),
+                stderr: outcome.output.stderr.as_ref().map(StreamReport::from),
+            },
+        }
+    }
+}
+
+impl From<&Ending> for EndingReport {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::Exited(code) => Self::Exited { code: *code },
+            Ending::Signaled(signal) => Self::Signaled { signal: *signal },
+            Ending::WallTime => Self::WallTime,
+            Ending::Stopped => Self::Stopped,
+            Ending::NotStarted(failure) => Self::NotStarted {
+                step: failure.step,
+                action: failure.action.clone(),
+                errno: failure.errno.to_string(),
+            },
+            Ending::NotExecuted(errno) => Self::NotExecuted { errno: errno.to_string() },
+            Ending::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<&Stream> for StreamReport {
+    fn from(stream: &Stream) -> Self {
+        let (text, base64) = match &stream.captured {
+            None => (None, None),
+            Some(bytes) => match readable(bytes, stream.truncated) {
+                Some(text) => (Some(text.to_owned()), None),
+                None => (None, Some(data_encoding::BASE64.encode(bytes))),
+            },
+        };
+        Self { bytes: stream.bytes, truncated: stream.truncated, text, base64 }
+    }
+}
+
+/// The bytes as text. Where they were cut, without the beginning of a character at their end.
+fn readable(bytes: &[u8], cut: bool) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        // No length: the end came too early, and everything before it is text.
+        Err(error) if cut && error.error_len().is_none() => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &[u8], truncated: bool) -> (Option<String>, Option<String>) {
+        let stream = Stream { bytes: 9, truncated, captured: Some(bytes.to_vec()) };
+        let report = StreamReport::from(&stream);
+        (report.text, report.base64)
+    }
+
+    #[test]
+    fn text_is_text_and_everything_else_is_base64() {
+        assert_eq!(shown("grün".as_bytes(), false), (Some("grün".into()), None));
+        assert_eq!(shown(b"\xff\0", false), (None, Some("/wA=".into())));
+        // A character cut in two by the budget, and one that the program itself never finished.
+        assert_eq!(shown(b"gr\xc3", true), (Some("gr".into()), None));
+        assert_eq!(shown(b"gr\xc3", false), (None, Some("Z3LD".into())));
+    }
+}
