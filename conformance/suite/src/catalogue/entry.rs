@@ -128,6 +128,8 @@ pub enum Streams {
     Pipes,
     /// A terminal of its own.
     Terminal,
+    /// A terminal of its own, the controlling one and for the outputs; `/dev/null` as input.
+    Behind,
     /// Regular files outside of every policy, open to everybody by their mode: the input for reading only, the outputs
     /// for appending only, with [`BEFORE`] and the nonce in each of them from before.
     Files,
@@ -363,6 +365,13 @@ impl Probe {
     #[must_use]
     pub fn on_terminal(mut self) -> Self {
         self.streams = Streams::Terminal;
+        self
+    }
+
+    /// Starts the runtime with a controlling terminal that is not its standard input.
+    #[must_use]
+    pub fn behind_terminal(mut self) -> Self {
+        self.streams = Streams::Behind;
         self
     }
 

@@ -291,5 +291,5 @@ fn session() -> Probe {
             let mut fields = fields.split(' ').skip(3);
             matches!((fields.next(), fields.next()), (Some(session), Some("0")) if session != "0")
         }))
-        .on_terminal()
+        .behind_terminal()
 }

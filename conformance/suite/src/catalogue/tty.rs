@@ -27,13 +27,15 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
             Critical,
             vec![attempt!("sys", SYS_ioctl, 0, bits(TIOCSTI), bytes("x"))],
         ),
-        callers("tty/caller-controlling", "open /dev/tty", High, vec![attempt!("open", "/dev/tty", O_RDWR)]),
+        callers("tty/caller-controlling", "open /dev/tty", High, vec![attempt!("open", "/dev/tty", O_RDWR)])
+            .behind_terminal(),
         callers(
             "tty/caller-foreground",
             "tcgetpgrp(3) of the terminal at descriptor 0",
             Medium,
             vec![attempt!("sys", SYS_ioctl, 0, 0x540f, buffer(16))],
-        ),
+        )
+        .expect(no_terminal().or(own_group())),
         Probe::denies("tty/host-pts", High)
             .serves("filesystem.base", "TTY-1")
             .requires("a terminal of the host cannot be opened by its name")
@@ -89,7 +91,16 @@ fn callers(id: &str, operation: &str, severity: Severity, attempts: Vec<Statemen
         .requires("the workload cannot take over the terminal of the caller")
         .operation(operation)
         .script(script)
-        .expect(Denied.or(Absent).or(Expect::fails([ENOTTY, EIO])))
+        .expect(no_terminal())
         .outside(Outside::succeeds())
         .on_terminal()
+}
+
+fn no_terminal() -> Expect {
+    Denied.or(Absent).or(Expect::fails([ENOTTY, EIO]))
+}
+
+/// A process group of the sandbox: a terminal of its own. A group outside shows as 0, whoever asks from inside.
+fn own_group() -> Expect {
+    Expect::all_of([DiffersFromOutside, DataIsNot(vec![0; 16])])
 }

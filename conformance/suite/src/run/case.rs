@@ -95,8 +95,8 @@ fn full_script(probe: &Probe) -> Option<Script> {
 
 fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
     let mut argv = invocation.argv.clone();
-    if probe.streams == Streams::Terminal {
-        argv.splice(0..0, stage::on_terminal());
+    if matches!(probe.streams, Streams::Terminal | Streams::Behind) {
+        argv.splice(0..0, stage::on_terminal(probe.streams == Streams::Terminal));
     }
     let Some((program, arguments)) = argv.split_first() else {
         return Raw::failed("nothing to execute".to_owned());

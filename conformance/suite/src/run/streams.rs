@@ -39,7 +39,7 @@ impl Held {
                 command.process_group(0);
                 Ok(Self::Pipes)
             }
-            Streams::Terminal => {
+            Streams::Terminal | Streams::Behind => {
                 let (master, slave) = terminal()?;
                 command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
                 Ok(Self::Terminal(master))
