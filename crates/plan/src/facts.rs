@@ -103,10 +103,45 @@ pub struct BaseLayout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathFact {
-    /// Nothing, or nothing that the caller can see: what the look-up said.
-    Missing(String),
+    /// Nothing, or nothing that the caller can see.
+    Missing(Missing),
     /// A file or directory.
     Present(Present),
+}
+
+/// A path that a policy names and at which nothing stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Missing {
+    /// What the look-up said.
+    pub reason: String,
+    /// As far as the path exists, where that could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
+    /// The symbolic links that were followed, by their places without symbolic links.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub links: BTreeSet<PathBuf>,
+}
+
+impl Missing {
+    /// A path about which nothing more is known.
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), reached: None, links: BTreeSet::new() }
+    }
+}
+
+/// The part of a missing path that exists, and the part that does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// The last file or directory on the way, without symbolic links.
+    pub path: PathBuf,
+    /// What it is. Only below a directory something can appear.
+    pub kind: Kind,
+    /// The names below it that do not exist.
+    pub rest: PathBuf,
+    /// Whether the caller may make a file there.
+    pub writable: Ability,
 }
 
 /// A file or directory that a policy names.
@@ -124,6 +159,9 @@ pub struct Present {
     /// Whether its file system can be mounted with mapped ids. Asked only for a privileged caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idmap: Option<Ability>,
+    /// The symbolic links that were followed, by their places without symbolic links.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub links: BTreeSet<PathBuf>,
 }
 
 /// What kind of file something is, as far as mounting over it is concerned.

@@ -135,6 +135,24 @@ pub enum Step {
         /// Which, in the new root.
         path: PathBuf,
     },
+    /// Make an empty file or directory on the host, at a path where nothing stands and that has to stay covered. It is
+    /// taken away after the run. Where `host` is false it is made in the new root instead, and ends with it.
+    MakePlaceholder {
+        /// Where, without symbolic links.
+        path: PathBuf,
+        /// Whether it is a directory.
+        directory: bool,
+        /// Whether the file system is the host's.
+        host: bool,
+    },
+    /// Mount a directory, file or link of the new root over itself, with all mounts below it: a mount point can be
+    /// neither renamed nor removed (rename(2), EBUSY).
+    PinPath {
+        /// Which, in the new root.
+        path: PathBuf,
+        /// The attributes that the mount gets besides those that it has, and every mount below it.
+        attributes: MountAttributes,
+    },
     /// Let no further user namespace be made in the sandbox (`user.max_user_namespaces`, namespaces(7)).
     ForbidUserNamespaces {},
     /// Make the new root the root directory and detach the old one.
@@ -204,6 +222,8 @@ impl Step {
             Self::MountDevpts { .. } => "mount devpts",
             Self::ProtectPath { .. } => "protect path",
             Self::MaskPath { .. } => "mask path",
+            Self::MakePlaceholder { .. } => "make placeholder",
+            Self::PinPath { .. } => "pin path",
             Self::ForbidUserNamespaces {} => "forbid user namespaces",
             Self::PivotRoot {} => "pivot root",
             Self::SealMount { .. } => "seal mount",
@@ -253,6 +273,15 @@ impl Step {
             | Self::ProtectPath { path }
             | Self::MaskPath { path }
             | Self::SealMount { path } => path.display().to_string(),
+            Self::PinPath { path, attributes } => {
+                let noexec = if attributes.noexec { " noexec" } else { "" };
+                format!("{}{noexec}", path.display())
+            }
+            Self::MakePlaceholder { path, directory, host } => {
+                let kind = if *directory { "directory" } else { "file" };
+                let place = if *host { " on the host" } else { "" };
+                format!("{} {kind}{place}", path.display())
+            }
             Self::Limit { resource, value } => format!("{} {value}", resource.word()),
             Self::DropBoundingSet { keep } | Self::DropCapabilities { keep } => join(keep),
             Self::RestrictLandlock { abi, rules } => format!("abi {abi}, {} rules", rules.len()),

@@ -1,11 +1,11 @@
 //! Plans over policies x recorded hosts, as snapshots: a change to what the sandbox does is a difference that a
 //! reviewer reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use palisade_plan::facts::{Ability, Kind, PathFact, Present};
+use palisade_plan::facts::{Ability, Kind, Missing, PathFact, Present, Reached};
 use palisade_plan::{HostFacts, KERNEL_ID_BASE, Situation, decide, named_paths};
 use palisade_policy::{Document, Policy};
 use rstest::rstest;
@@ -26,7 +26,7 @@ fn host(name: &str, policy: &Policy) -> HostFacts {
     for path in named_paths(policy, Path::new(DIRECTORY)) {
         let text = path.to_string_lossy().into_owned();
         let fact = if text.contains("missing") {
-            PathFact::Missing("no such file or directory".into())
+            PathFact::Missing(missing(&path))
         } else {
             PathFact::Present(Present {
                 canonical: path.clone(),
@@ -34,11 +34,28 @@ fn host(name: &str, policy: &Policy) -> HostFacts {
                 uid: 1001,
                 gid: 1001,
                 idmap: facts.caller.privileged.then_some(Ability::Available),
+                links: BTreeSet::new(),
             })
         };
         facts.paths.insert(path, fact);
     }
     facts
+}
+
+/// Nothing below the parent of the first part that says so.
+fn missing(path: &Path) -> Missing {
+    let end = path.ancestors().filter(|above| above.to_string_lossy().contains("missing")).last();
+    let parent = end.and_then(Path::parent).expect("a part that is missing");
+    Missing {
+        reason: "no such file or directory".into(),
+        reached: Some(Reached {
+            path: parent.into(),
+            kind: Kind::Directory,
+            rest: path.strip_prefix(parent).expect("a part of it").into(),
+            writable: Ability::Available,
+        }),
+        links: BTreeSet::new(),
+    }
 }
 
 fn situation() -> Situation {

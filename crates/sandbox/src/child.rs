@@ -116,6 +116,11 @@ fn apply(
             mount_copy(target.as_fd(), target.as_fd(), sys_mount::attr::RDONLY, true)
         }
         Operation::MaskPath { path } => mask(path, state),
+        Operation::MakePlaceholder { parent, name, directory } => make_placeholder(parent, name, *directory),
+        Operation::PinPath { path, attributes } => {
+            let place = beneath(path).map_err(part(Part::Target))?;
+            mount_copy(place.as_fd(), place.as_fd(), *attributes, true)
+        }
         Operation::ForbidUserNamespaces => forbid_user_namespaces(),
         Operation::PivotRoot => pivot_root(state),
         Operation::SealMount { path } => ours(sys_mount::set_attributes_at(path, sys_mount::attr::RDONLY)),
@@ -245,6 +250,16 @@ fn mount_copy(
 fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Failed> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", target, c"", flags).map_err(part(Part::Attach))
+}
+
+/// Makes something empty in a directory that a workload may have written to before.
+fn make_placeholder(directory: &CStr, name: &CStr, is_directory: bool) -> Result<(), Failed> {
+    let parent = beneath(directory).map_err(part(Part::Target))?;
+    if is_directory {
+        return rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).map_err(whole);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map(drop).map_err(whole)
 }
 
 /// Covers a file or directory with an empty one of mode 000. The workload owns it, but on a read-only mount the mode

@@ -11,6 +11,7 @@ use palisade_sys::user_namespace::{Mapping, write_maps};
 use crate::channel::{Channel, Message};
 use crate::child;
 use crate::failure::Failure;
+use crate::placeholder::Placeholders;
 use crate::prepare::Prepared;
 use crate::supervise::Forwarding;
 
@@ -22,6 +23,8 @@ pub(crate) struct Launched {
     pub(crate) channel: Channel,
     pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
+    /// What the run has put on the host.
+    pub(crate) _placeholders: Placeholders,
 }
 
 /// Starts what `prepare` prepared.
@@ -57,7 +60,19 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
     };
     drop(childs);
 
-    let launched = Launched { pid, pidfd, channel, wall_time: prepared.wall_time, words: prepared.words };
+    let mut placeholders = prepared.placeholders;
+    match pidfd.try_clone() {
+        Ok(pidfd) => placeholders.belong_to(pidfd),
+        Err(error) => return Err(failure(0, "dup".into(), error.raw_os_error().unwrap_or(0))),
+    }
+    let launched = Launched {
+        pid,
+        pidfd,
+        channel,
+        wall_time: prepared.wall_time,
+        words: prepared.words,
+        _placeholders: placeholders,
+    };
     // On any error from here on `launched` is dropped, and the child, which waits for its ids, ends.
     let give_ids = write_maps(pid, pair(prepared.uid), pair(prepared.gid), !prepared.privileged)
         .and_then(|()| launched.channel.send(Message::Go, &[]).map_err(Into::into));

@@ -19,6 +19,7 @@ mod init;
 mod launch;
 mod operands;
 mod outcome;
+mod placeholder;
 mod prepare;
 mod program;
 mod registry;

@@ -59,6 +59,16 @@ pub(crate) enum Operation {
     MaskPath {
         path: CString,
     },
+    /// In the new root; what is made on the host is made before.
+    MakePlaceholder {
+        parent: CString,
+        name: CString,
+        directory: bool,
+    },
+    PinPath {
+        path: CString,
+        attributes: u64,
+    },
     ForbidUserNamespaces,
     PivotRoot,
     SealMount {

@@ -28,6 +28,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::launch::pair;
 use crate::operands::{Operation, Program, Source};
+use crate::placeholder::Placeholders;
 
 /// Most bytes and words of a program that is started later.
 const MOST_BYTES: usize = 1 << 20;
@@ -73,6 +74,16 @@ pub enum PrepareError {
         /// Why.
         message: String,
     },
+    /// Nothing can be put where a path that does not exist has to be covered.
+    #[error("step {step}, make placeholder {}: {errno}", path.display(), errno = palisade_sys::Errno(errno.raw_os_error()))]
+    Placeholder {
+        /// The step's number, from 1.
+        step: usize,
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// The plan names a capability that this kernel interface does not know.
     #[error("unknown capability `{0}` in the plan")]
     Capability(String),
@@ -107,12 +118,14 @@ pub(crate) struct Prepared {
     pub(crate) wall_time: Option<Duration>,
     /// For error messages: what each step is, in the words of the plan.
     pub(crate) words: Vec<String>,
+    /// What the plan has put on the host.
+    pub(crate) placeholders: Placeholders,
 }
 
 /// Prepares the execution of a program under `plan`.
 ///
 /// # Errors
-/// A [`PrepareError`]; nothing has been changed then.
+/// A [`PrepareError`]; nothing is left changed then.
 pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareError> {
     let (mut namespaces, mut ids) = (None, None);
     for planned in &plan.steps {
@@ -128,7 +141,9 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
 
     let mut operations = Vec::with_capacity(plan.steps.len());
     let mut carriers = Carriers::default();
+    let mut placeholders = Placeholders::default();
     for (index, planned) in plan.steps.iter().enumerate() {
+        on_the_host(&planned.step, index + 1, &mut placeholders)?;
         operations.push(operation(&planned.step, index + 1, privileged, &mut carriers)?);
     }
     let mut trees: Vec<i32> = operations
@@ -162,7 +177,25 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
                 format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned()
             })
             .collect(),
+        placeholders,
     })
+}
+
+/// Makes what a step needs on the host, and keeps what another run has made for the same purpose.
+fn on_the_host(step: &Step, number: usize, placeholders: &mut Placeholders) -> Result<(), PrepareError> {
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |errno| PrepareError::Placeholder { step: number, path, errno }
+    };
+    match step {
+        Step::MakePlaceholder { path, directory, host: true } => {
+            placeholders.make(path, *directory).map_err(failed(path))
+        }
+        Step::MaskPath { path } | Step::PinPath { path, .. } => {
+            placeholders.adopt(path).map(drop).map_err(failed(path))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn namespace_bits(list: &[Namespace]) -> u64 {
@@ -230,6 +263,15 @@ fn operation(
         },
         Step::ProtectPath { path } => Operation::ProtectPath { path: relative(path)? },
         Step::MaskPath { path } => Operation::MaskPath { path: relative(path)? },
+        Step::MakePlaceholder { host: true, .. } => Operation::Done,
+        Step::MakePlaceholder { path, directory, host: false } => Operation::MakePlaceholder {
+            parent: relative(path.parent().unwrap_or(path))?,
+            name: c_string(path.file_name().unwrap_or_default())?,
+            directory: *directory,
+        },
+        Step::PinPath { path, attributes } => {
+            Operation::PinPath { path: relative(path)?, attributes: attribute_bits(*attributes) }
+        }
         Step::ForbidUserNamespaces {} => Operation::ForbidUserNamespaces,
         Step::PivotRoot {} => Operation::PivotRoot,
         Step::SealMount { path } => Operation::SealMount { path: relative(path)? },

@@ -1,5 +1,7 @@
 //! The `filesystem` section: the new root, from the bottom up. The rules themselves are in [`rules`].
 
+mod execution;
+mod protect;
 mod rules;
 
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ pub(super) struct Layout {
     pub(super) directory: PathBuf,
     mounts: BTreeMap<PathBuf, Place>,
     made: BTreeSet<PathBuf>,
+    pinned: BTreeSet<PathBuf>,
 }
 
 /// What a mount of the new root is.
@@ -43,7 +44,12 @@ impl Layout {
     pub(super) fn new() -> Self {
         // The root itself is a tmpfs that is written while it is built and read-only afterwards.
         let root = (PathBuf::from("/"), Place::private(Access::ReadOnly, false));
-        Self { directory: PathBuf::from("/"), mounts: BTreeMap::from([root]), made: BTreeSet::new() }
+        Self {
+            directory: PathBuf::from("/"),
+            mounts: BTreeMap::from([root]),
+            made: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+        }
     }
 
     /// The mount that `path` lies on.
@@ -51,6 +57,16 @@ impl Layout {
         path.ancestors()
             .find_map(|ancestor| self.mounts.get(ancestor).copied())
             .unwrap_or_else(|| Place::private(Access::ReadOnly, false))
+    }
+
+    /// Where the mount that `path` lies on begins.
+    pub(super) fn enclosing_mount<'a>(&self, path: &'a Path) -> &'a Path {
+        path.ancestors().find(|ancestor| self.mounts.contains_key(*ancestor)).unwrap_or(Path::new("/"))
+    }
+
+    /// Notes that `path` is mounted over itself; whether that is new.
+    pub(super) fn pin(&mut self, path: &Path) -> bool {
+        self.pinned.insert(path.to_path_buf())
     }
 
     /// Whether something is mounted exactly here.

@@ -2,15 +2,17 @@
 //!
 //! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, ResolvedEntry};
 
 use super::super::layout::{Layout, Place};
 use super::super::process::outside_ids;
 use super::super::{Draft, Situation};
-use crate::facts::{Ability, HostFacts, PathFact, Present};
+use super::execution;
+use super::protect::{keep_missing, pin_way, place_of};
+use crate::facts::{Ability, HostFacts, Missing, PathFact, Present};
 use crate::step::{IdMap, IdPair, MountAttributes, Step};
 
 /// File systems that the sandbox makes itself: a rule cannot put the host's there.
@@ -41,7 +43,7 @@ pub(super) fn rules(
             return;
         }
     };
-    let missing = PathFact::Missing("the facts do not cover it".into());
+    let missing = PathFact::Missing(Missing::unknown("the facts do not cover it"));
     let mut rules: Vec<Rule<'_>> = resolved
         .rules()
         .iter()
@@ -54,11 +56,11 @@ pub(super) fn rules(
     rules.sort_by_key(|rule| {
         let place = match rule.fact {
             PathFact::Present(present) => present.canonical.clone(),
-            PathFact::Missing(_) => rule.entry.path.clone(),
+            PathFact::Missing(missing) => place_of(&rule.entry.path, missing),
         };
         (place.components().count(), place, std::cmp::Reverse(rule.access))
     });
-    let noexec = no_execute(resolved.no_execute(), facts, draft);
+    let noexec = execution::places(resolved.no_execute(), facts);
     // A hidden directory that shows something below it has to be searchable.
     let visible: Vec<PathBuf> = rules
         .iter()
@@ -68,7 +70,7 @@ pub(super) fn rules(
 
     for rule in &rules {
         match rule.fact {
-            PathFact::Missing(reason) => missing_path(rule, reason, layout, draft),
+            PathFact::Missing(missing) => missing_path(rule, missing, layout, draft),
             PathFact::Present(present) if !acceptable(rule, present, draft) => {}
             PathFact::Present(present) if rule.access == Access::Hidden => {
                 hide(rule, present, &visible, layout, draft);
@@ -85,9 +87,7 @@ pub(super) fn rules(
             draft.step(&rule.entry.clause, Step::SealMount { path: present.canonical.clone() });
         }
     }
-    for (path, clause) in &noexec {
-        forbid_execution(clause, path, facts, layout, draft);
-    }
+    execution::forbid(resolved.no_execute(), facts, layout, draft);
     if layout.enclosing(&situation.directory).host
         && layout.enclosing(&situation.directory).access != Access::Hidden
     {
@@ -139,24 +139,21 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
 }
 
 /// A rule about nothing.
-fn missing_path(rule: &Rule<'_>, reason: &str, layout: &Layout, draft: &mut Draft) {
-    let requested = format!("{} {}", word(rule.access), rule.entry.path.display());
+fn missing_path(rule: &Rule<'_>, missing: &Missing, layout: &mut Layout, draft: &mut Draft) {
+    let (clause, name) = (&rule.entry.clause, &rule.entry.path);
+    let requested = format!("{} {}", rule.access.words(), name.display());
     match rule.access {
-        Access::Hidden if layout.enclosing(&rule.entry.path).host => draft.downgraded(
-            &rule.entry.clause,
-            requested,
-            "none",
-            "the path does not exist yet, and this version cannot keep it from appearing",
-        ),
-        Access::Hidden => draft.enforced(&rule.entry.clause, requested, "not part of the new root"),
-        _ if rule.entry.optional => {
-            draft.enforced(&rule.entry.clause, requested, format!("optional and missing ({reason})"))
-        }
-        _ => draft.refuse(
-            &rule.entry.clause,
-            format!("{}: {reason}", rule.entry.path.display()),
+        Access::Hidden => keep_missing(clause, requested, name, missing, layout, draft),
+        _ if !rule.entry.optional => draft.refuse(
+            clause,
+            format!("{}: {}", name.display(), missing.reason),
             Some("create it, or say `{path: ..., optional: true}`"),
         ),
+        // What the workload makes there would be writable.
+        Access::ReadOnly if layout.enclosing(&place_of(name, missing)).access == Access::ReadWrite => {
+            keep_missing(clause, requested, name, missing, layout, draft);
+        }
+        _ => draft.enforced(clause, requested, format!("optional and missing ({})", missing.reason)),
     }
 }
 
@@ -165,7 +162,8 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
     let path = &present.canonical;
     let requested = format!("hidden {}", path.display());
     if !layout.enclosing(path).host && !layout.is_mount(path) {
-        draft.enforced(&rule.entry.clause, requested, "not part of the new root");
+        // Another file may stand there in the sandbox's own file systems.
+        keep_missing(&rule.entry.clause, requested, path, &Missing::unknown("not shown"), layout, draft);
         return;
     }
     // Below a mask there is no path to put another mask on.
@@ -173,6 +171,7 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
         draft.enforced(&rule.entry.clause, requested, "inside a hidden path");
         return;
     }
+    pin_way(&rule.entry.clause, path, &present.links, layout, draft);
     let shows_more = visible.iter().any(|shown| shown.starts_with(path) && shown != path);
     if shows_more {
         // Searchable but not readable; a private file system, so that the rules below can make their mount points.
@@ -194,14 +193,14 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
 fn show(
     rule: &Rule<'_>,
     present: &Present,
-    noexec: &BTreeMap<PathBuf, Clause>,
+    noexec: &BTreeSet<PathBuf>,
     facts: &HostFacts,
     situation: &Situation,
     layout: &mut Layout,
     draft: &mut Draft,
 ) {
     let path = &present.canonical;
-    let requested = format!("{} {}", word(rule.access), path.display());
+    let requested = format!("{} {}", rule.access.words(), path.display());
     let mut notes = Vec::new();
     if *path != rule.entry.path {
         layout.make_link(draft, &rule.entry.clause, &rule.entry.path, path);
@@ -210,7 +209,7 @@ fn show(
     let owner = facts.caller.privileged.then_some((present.uid, present.gid));
     let place = Place {
         access: rule.access,
-        noexec: path.ancestors().any(|ancestor| noexec.contains_key(ancestor)),
+        noexec: path.ancestors().any(|ancestor| noexec.contains(ancestor)),
         host: true,
         kind: present.kind,
         owner,
@@ -219,6 +218,7 @@ fn show(
         draft.enforced(&rule.entry.clause, requested, "part of a mount above it");
         return;
     }
+    pin_way(&rule.entry.clause, path, &present.links, layout, draft);
     let Ok(idmap) = idmap(rule, present, facts, situation, &mut notes, draft) else { return };
     layout.make_mount_point(draft, &rule.entry.clause, path, present.kind);
     let attributes = MountAttributes {
@@ -271,96 +271,5 @@ fn idmap(
             Ok(None)
         }
         (None, _) => Ok(None),
-    }
-}
-
-/// Finds the places below which nothing may be executed.
-fn no_execute(entries: &[ResolvedEntry], facts: &HostFacts, draft: &mut Draft) -> BTreeMap<PathBuf, Clause> {
-    let mut places = BTreeMap::new();
-    for entry in entries {
-        let name = entry.path.clone();
-        let private = ["/tmp", "/dev/shm"].iter().any(|own| name == Path::new(own));
-        let path = match facts.path(&name) {
-            _ if private => name,
-            Some(PathFact::Present(present)) => present.canonical.clone(),
-            Some(PathFact::Missing(_)) | None if entry.optional => {
-                draft.enforced(
-                    &entry.clause,
-                    format!("no_execute {}", name.display()),
-                    "optional and missing",
-                );
-                continue;
-            }
-            Some(PathFact::Missing(reason)) => {
-                draft.refuse(
-                    &entry.clause,
-                    format!("{}: {reason}", name.display()),
-                    Some("create it, or say `{path: ..., optional: true}`"),
-                );
-                continue;
-            }
-            None => {
-                draft.refuse(&entry.clause, format!("{}: the facts do not cover it", name.display()), None);
-                continue;
-            }
-        };
-        places.insert(path, entry.clause.clone());
-    }
-    places
-}
-
-/// Makes sure that the mount at `path` forbids execution: rules below it have inherited it already.
-fn forbid_execution(clause: &Clause, path: &Path, facts: &HostFacts, layout: &mut Layout, draft: &mut Draft) {
-    let requested = format!("no_execute {}", path.display());
-    let place = layout.enclosing(path);
-    if !place.noexec {
-        let shown = facts.paths.values().filter_map(present).find(|present| present.canonical == path);
-        let (true, Some(present)) = (place.host, shown) else {
-            draft.enforced(clause, requested, "not part of the new root");
-            return;
-        };
-        // Mounts that rules made below are not hidden by this one: a recursive copy of the host's tree would be, so
-        // only places without rules below get here.
-        if layout.mounts().any(|(mount, _)| mount.starts_with(path) && mount != path) {
-            draft.refuse(
-                clause,
-                format!("{} has rules of its own below it", path.display()),
-                Some("give the path a rule under read_only or read_write"),
-            );
-            return;
-        }
-        draft.step(
-            clause,
-            Step::MountBind {
-                source: path.to_path_buf(),
-                path: path.to_path_buf(),
-                attributes: MountAttributes {
-                    read_only: place.access == Access::ReadOnly,
-                    noexec: true,
-                    ..MountAttributes::SAFE
-                },
-                recursive: true,
-                idmap: None,
-            },
-        );
-        layout.mount(path, Place { noexec: true, kind: present.kind, ..place });
-    }
-    draft.covered(
-        clause,
-        requested,
-        "noexec mount",
-        crate::plan::Status::Enforced,
-        vec![
-            "an interpreter can still read and run a file there, and memfd_create(2) makes files elsewhere"
-                .into(),
-        ],
-    );
-}
-
-fn word(access: Access) -> &'static str {
-    match access {
-        Access::Hidden => "hidden",
-        Access::ReadOnly => "read-only",
-        Access::ReadWrite => "read-write",
     }
 }
