@@ -1,6 +1,9 @@
 //! Files: what can be read, written, linked and executed.
 
+mod names;
 mod rules;
+
+use std::path::Path;
 
 use palisade_policy::{Policy, ResolvedRules};
 use palisade_probe::script::Statement;
@@ -23,6 +26,8 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(etc(&resolved));
     probes.extend(execution(policy, &resolved));
     probes.extend(rules::probes(world, &resolved));
+    probes.extend(names::probes(world, &resolved));
+    probes.extend(names::through_the_link(world, &resolved));
     probes
 }
 
@@ -124,7 +129,10 @@ fn names(world: &World) -> Vec<Probe> {
     let link = "/tmp/palisade-link";
     let through = |prefix: &str| format!("{prefix}{}", path.display());
     let read = |path: String| vec![attempt!("read_file", path)];
-    let made = |kind: &str| vec![attempt!("unlink", link), attempt!("link_and_read", kind, path, link)];
+    let made =
+        |kind: &str, path: &Path| vec![attempt!("unlink", link), attempt!("link_and_read", kind, path, link)];
+    // A hard link stays on one file system.
+    let beside = world.secret("host-tmp");
     let ways: Vec<(&str, Severity, Vec<Statement>)> = vec![
         ("path/dotdot", Critical, read(below_work.to_owned())),
         ("path/many-dotdots", Critical, read(through("/tmp/../../../../../../../../.."))),
@@ -133,8 +141,8 @@ fn names(world: &World) -> Vec<Probe> {
         ("path/proc-self-cwd", Critical, read(format!("/proc/self/cwd/{below_work}"))),
         ("path/proc-self-task-root", Critical, read(through("/proc/thread-self/root"))),
         ("link/planted", High, read(world.work.link_out.display().to_string())),
-        ("link/symlink-out", High, made("sym")),
-        ("link/hardlink-out", High, made("hard")),
+        ("link/symlink-out", High, made("sym", path)),
+        ("link/hardlink-out", High, made("hard", &beside.path)),
     ];
     let one = |(name, severity, attempts): (&str, Severity, Vec<Statement>)| {
         let mut script = vec![control!("read_file", &*world.work.allowed)];
@@ -144,7 +152,11 @@ fn names(world: &World) -> Vec<Probe> {
             .requires("another name of a file that the policy does not name leads nowhere")
             .script(script)
             .expect(Denied.or(Absent))
-            .outside(Outside::Shows(Expect::data_contains(&secret.marker)))
+            .outside(Outside::Shows(Expect::data_contains(if name == "link/hardlink-out" {
+                &beside.marker
+            } else {
+                &secret.marker
+            })))
     };
     let mut probes: Vec<Probe> = ways.into_iter().map(one).collect();
     probes.push(

@@ -23,7 +23,9 @@ const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 /// Fresh tmpfs: where, with which options. Sized, because a probe may try to fill them; `/tmp` larger than what policies
 /// give a sandbox, so that an unsandboxed run can go past that.
 const FRESH: &[(&str, &str)] = &[
-    ("/tmp", "mode=1777,size=768m,nr_inodes=192k"),
+    ("/tmp", "mode=1777,size=512m,nr_inodes=128k"),
+    // For the lab's own files, and so for the workspaces: a policy may say something about /tmp that they must not inherit.
+    ("/mnt", "mode=755,size=512m,nr_inodes=128k"),
     ("/run", "mode=755,size=32m,nr_inodes=8k"),
     ("/dev/shm", "mode=1777,size=96m,nr_inodes=8k"),
     ("/var/tmp", "mode=1777,size=64m,nr_inodes=8k"),
@@ -58,7 +60,9 @@ pub(super) fn cover() -> Result<Covered, LabError> {
                 tmpfs(&real, options)?;
                 covered.roots.push(real);
             }
-            Err(e) if *path == "/tmp" => return Err(LabError::step("find /tmp", e)),
+            Err(e) if ["/tmp", "/mnt"].contains(path) => {
+                return Err(LabError::step(format!("find {path}"), e));
+            }
             Err(e) => covered.absent.push((*path, format!("find {path}: {e}"))),
         }
     }

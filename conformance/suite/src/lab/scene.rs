@@ -52,6 +52,7 @@ pub(super) fn workspace(work: &Workspace, link_to: &Path) -> Result<(), LabError
     // As big as its one file needs, and a little to write.
     mounts::tmpfs(&work.submount, "mode=755,size=1m,nr_inodes=64")?;
     symlink(link_to, &work.link_out).during(|| format!("link {}", work.link_out.display()))?;
+    symlink("nested", &work.alias).during(|| format!("link {}", work.alias.display()))?;
     refresh(work)
 }
 

@@ -15,7 +15,7 @@ use super::canary::{Endpoint, Proto};
 pub use super::namespaces::Namespaces;
 
 /// The directory that holds all the lab's own files; a tmpfs of the lab's mount namespace covers its parent.
-pub const BASE: &str = "/tmp/lab";
+pub const BASE: &str = "/mnt/lab";
 
 /// The host name of the lab, set in its own UTS namespace.
 pub const HOSTNAME: &str = "palisade-lab";
@@ -110,6 +110,8 @@ pub struct Workspace {
     pub script: PathBuf,
     /// A symbolic link to the secret `outside-readable`.
     pub link_out: PathBuf,
+    /// A symbolic link to the directory of `nested`.
+    pub alias: PathBuf,
     /// A tmpfs mounted inside the workspace, to see whether read-only is recursive.
     pub submount: PathBuf,
     /// A file in the submount that holds `allowed_marker`.
@@ -138,6 +140,7 @@ impl Workspace {
             nested: dir.join("nested/allowed.txt"),
             script: dir.join("run.sh"),
             link_out: dir.join("link-out"),
+            alias: dir.join("alias"),
             submount: dir.join("sub"),
             submount_file: dir.join("sub/file.txt"),
             mountpoint: dir.join("mountpoint"),

@@ -60,6 +60,7 @@ fn groups(kind: &str) -> &'static [&'static str] {
         "private_mounts" | "new_root" | "pivot_root" | "seal_mount" => &["mnt", "fs"],
         "mount_tmpfs" | "mount_bind" => &["fs", "mnt", "work"],
         "mount_proc" | "protect_path" | "mask_path" => &["proc", "fs", "mnt"],
+        "pin_path" | "make_placeholder" => &["fs"],
         "mount_devpts" => &["tty", "dev", "work"],
         "forbid_user_namespaces" => &["ns"],
         "new_session" => &["tty", "ps"],

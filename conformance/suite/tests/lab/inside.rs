@@ -443,11 +443,11 @@ fn no_terminal(lab: &mut Lab) {
 }
 
 fn mounts_are_own(lab: &mut Lab) {
-    const OWN: &[&str] = &["/tmp", "/run", "/dev/", "/var/tmp", "/etc/shadow", "/etc/resolv.conf"];
+    const OWN: &[&str] = &["/mnt", "/tmp", "/run", "/dev/", "/var/tmp", "/etc/shadow", "/etc/resolv.conf"];
     let info = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let shared: BTreeSet<&str> =
         info.lines().filter(|l| l.contains(" shared:")).filter_map(|l| l.split(' ').nth(4)).collect();
-    for path in ["/tmp", "/run", "/dev/shm", "/dev/pts", "/tmp/lab/work/sub"] {
+    for path in ["/tmp", "/run", "/dev/shm", "/dev/pts", "/mnt/lab/work/sub"] {
         assert!(shared.contains(path), "{path} is not shared: {info}");
     }
     // Nothing of the host is a peer or a master of ours.
@@ -468,7 +468,7 @@ fn host_files_are_sealed(lab: &mut Lab) {
     let top: std::collections::BTreeMap<&str, &Vec<&str>> =
         lines.iter().map(|words| (words[4], words)).collect();
     let hidden =
-        ["/proc", "/sys", "/tmp", "/run", "/dev/shm", "/dev/pts", "/dev/mqueue", "/var/tmp", "/etc/"];
+        ["/proc", "/sys", "/mnt", "/tmp", "/run", "/dev/shm", "/dev/pts", "/dev/mqueue", "/var/tmp", "/etc/"];
     for (point, words) in top {
         let own = words.contains(&"palisade-lab") || hidden.iter().any(|h| point.starts_with(h));
         assert!(own || words[5].split(',').any(|o| o == "ro"), "{point} is writable: {info}");
@@ -490,7 +490,7 @@ fn host_files_are_sealed(lab: &mut Lab) {
 
 fn workspaces(lab: &mut Lab) {
     let work = lab.workspace("case-1").expect("a workspace");
-    assert_eq!(work.dir, Path::new("/tmp/lab/cases/case-1"));
+    assert_eq!(work.dir, Path::new("/mnt/lab/cases/case-1"));
     assert!(fs::read_to_string(&work.submount_file).expect("submount").contains(&work.allowed_marker));
     assert_eq!(work.allowed_marker, lab.world().work.allowed_marker);
     assert!(lab.workspace("case-1").is_err(), "a name is used once");

@@ -47,7 +47,7 @@ fn of(world: &World, resolved: &ResolvedRules, rule: &ResolvedRule) -> Vec<Probe
 }
 
 /// The permanent words of a rule: `read-only-0` for `filesystem.read_only[0]`.
-fn words(rule: &ResolvedRule) -> String {
+pub(super) fn words(rule: &ResolvedRule) -> String {
     let clause = rule.entry.clause.as_str().trim_start_matches("filesystem.").to_lowercase();
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     clause.trim_end_matches(']').chars().map(plain).collect()
@@ -61,10 +61,13 @@ impl<'a> Place<'a> {
         relative: &Path,
     ) -> Option<Self> {
         let relative = relative.to_str()?;
-        let known_file = [".env", ".git/hooks/pre-commit", ".agent/settings.json", "allowed.txt", "run.sh"];
+        // What may be missing is looked at where it is missing: `names` has the entries.
+        if (rule.entry.optional || relative.starts_with("alias")) && !super::names::is_known(relative) {
+            return None;
+        }
         let (directory, file, plant) = if relative.is_empty() {
             (".".to_owned(), "allowed.txt".to_owned(), false)
-        } else if known_file.contains(&relative) {
+        } else if super::names::KNOWN_FILES.contains(&relative) {
             (".".to_owned(), relative.to_owned(), false)
         } else {
             (relative.to_owned(), format!("{relative}/palisade-file.txt"), true)
@@ -258,7 +261,7 @@ impl<'a> Place<'a> {
                     .serves_rule(clause, "FS-4")
                     .requires("a hidden path cannot be moved to where it is not hidden")
                     .script([control(), attempt!("rename", path, "palisade-moved")])
-                    .expect(Denied.or(Absent).or(ReadOnly).or(Expect::fails([EBUSY])))
+                    .expect(Denied.or(Absent).or(ReadOnly).or(Expect::fails([EBUSY, EXDEV])))
                     .outside(Outside::succeeds()),
             );
         }
@@ -356,13 +359,30 @@ fn elsewhere(rule: &ResolvedRule) -> Vec<Probe> {
                 .requires("a read-write path can be written to")
                 .script([access(libc::W_OK)]),
         ],
-        Access::Hidden => vec![
-            Probe::denies(id("not-readable"), Critical)
-                .serves_rule(clause, "FS-3")
-                .requires("a hidden path cannot be read")
-                .script([access(libc::R_OK)])
-                .expect(Denied.or(Absent))
-                .outside(Outside::succeeds()),
-        ],
+        Access::Hidden => {
+            let mut probes = vec![
+                Probe::denies(id("not-readable"), Critical)
+                    .serves_rule(clause, "FS-3")
+                    .requires("a hidden path cannot be read")
+                    .script([access(libc::R_OK)])
+                    .expect(Denied.or(Absent))
+                    .outside(Outside::succeeds()),
+            ];
+            if path.parent() == Some(Path::new("/tmp")) {
+                let attempts =
+                    |last| [control!("write_file", "/tmp/palisade-new", "x"), attempt!("unlink", path), last];
+                let deny = |name: &str, last| {
+                    Probe::denies(id(name), High)
+                        .serves_rule(clause, "FS-3")
+                        .requires("nothing can be made at a hidden path in the private /tmp either")
+                        .script(attempts(last))
+                        .expect(Denied.or(ReadOnly).or(Expect::fails([EBUSY])))
+                        .outside(Outside::succeeds())
+                };
+                probes.push(deny("create", attempt!("write_file", path, "x")));
+                probes.push(deny("move-there", attempt!("rename", "/tmp/palisade-new", path)));
+            }
+            probes
+        }
     }
 }
