@@ -16,6 +16,8 @@ pub(super) struct Layout {
     mounts: BTreeMap<PathBuf, Place>,
     made: BTreeSet<PathBuf>,
     pinned: BTreeSet<PathBuf>,
+    /// Where nothing may be executed, whatever is mounted there.
+    pub(super) noexec: BTreeSet<PathBuf>,
 }
 
 /// What a mount of the new root is.
@@ -49,6 +51,7 @@ impl Layout {
             mounts: BTreeMap::from([root]),
             made: BTreeSet::new(),
             pinned: BTreeSet::new(),
+            noexec: BTreeSet::new(),
         }
     }
 

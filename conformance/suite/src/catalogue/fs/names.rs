@@ -124,15 +124,17 @@ impl<'a> Name<'a> {
     fn swaps(&self, number: usize, directory: &str) -> Vec<Probe> {
         const WHAT: &str = "what leads to a rule's path cannot be replaced by something that leads elsewhere";
         let write = || attempt!("write_file", self.file.as_str(), NONCE);
-        let other = "palisade-other";
+        // Beside it: a directory above it is a mount of its own, and nothing is renamed from one mount to another.
+        let beside = |name: &str| Path::new(directory).with_file_name(name).to_string_lossy().into_owned();
+        let (other, away) = (beside("palisade-other"), beside("palisade-moved"));
         let rest = Path::new(&self.file).strip_prefix(directory).unwrap_or(Path::new(""));
-        let mut twin = vec![attempt!("sys", SYS_mkdir, other, 0o755)];
+        let mut twin = vec![attempt!("sys", SYS_mkdir, other.as_str(), 0o755)];
         let mut below: Vec<&Path> = rest.ancestors().skip(1).collect();
         below.reverse();
         for path in below.iter().filter(|path| !path.as_os_str().is_empty()) {
-            twin.push(attempt!("sys", SYS_mkdir, Path::new(other).join(path).as_path(), 0o755));
+            twin.push(attempt!("sys", SYS_mkdir, Path::new(&other).join(path).as_path(), 0o755));
         }
-        let moved = || attempt!("rename", directory, "palisade-moved");
+        let moved = || attempt!("rename", directory, away.as_str());
         let ways: [(&str, Vec<Statement>); 3] = [
             ("rename", [vec![moved()], self.directories(), vec![write()]].concat()),
             (
@@ -141,7 +143,7 @@ impl<'a> Name<'a> {
                     twin.clone(),
                     vec![
                         moved(),
-                        attempt!("sys", SYS_symlink, self.world.work.dir.join(other).as_path(), directory),
+                        attempt!("sys", SYS_symlink, self.world.work.dir.join(&other).as_path(), directory),
                         write(),
                     ],
                 ]
@@ -152,7 +154,15 @@ impl<'a> Name<'a> {
                 [
                     twin,
                     vec![
-                        attempt!("sys", libc::SYS_renameat2, AT_FDCWD, directory, AT_FDCWD, other, EXCHANGE),
+                        attempt!(
+                            "sys",
+                            libc::SYS_renameat2,
+                            AT_FDCWD,
+                            directory,
+                            AT_FDCWD,
+                            other.as_str(),
+                            EXCHANGE
+                        ),
                         write(),
                     ],
                 ]
@@ -167,7 +177,7 @@ impl<'a> Name<'a> {
             })
             .collect();
         if self.exists && self.spec == "FS-3" {
-            let moved_file = Path::new("palisade-moved").join(rest);
+            let moved_file = Path::new(&away).join(rest);
             probes.push(self.denies(
                 &format!("read-moved-above-{number}"),
                 "moving a directory above a hidden path does not show it",

@@ -40,11 +40,16 @@ fn pin_above(clause: &Clause, path: &Path, layout: &mut Layout, draft: &mut Draf
 }
 
 /// A mount point is pinned already, and on a read-only mount nothing moves.
-fn pin(clause: &Clause, path: &Path, layout: &mut Layout, draft: &mut Draft) {
+pub(super) fn pin(clause: &Clause, path: &Path, layout: &mut Layout, draft: &mut Draft) {
     let place = layout.enclosing(path);
-    if place.host && place.access == Access::ReadWrite && !layout.is_mount(path) && layout.pin(path) {
-        draft
-            .step(clause, Step::PinPath { path: path.to_path_buf(), attributes: MountAttributes::default() });
+    if !(place.host && place.access == Access::ReadWrite) || layout.is_mount(path) || !layout.pin(path) {
+        return;
+    }
+    let noexec = layout.noexec.contains(path);
+    let attributes = MountAttributes { noexec, ..MountAttributes::default() };
+    draft.step(clause, Step::PinPath { path: path.to_path_buf(), attributes });
+    if noexec {
+        layout.mount(path, Place { noexec, ..place });
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, ResolvedEntry};
@@ -60,7 +59,7 @@ pub(super) fn rules(
         };
         (place.components().count(), place, std::cmp::Reverse(rule.access))
     });
-    let noexec = execution::places(resolved.no_execute(), facts);
+    layout.noexec = execution::places(resolved.no_execute(), facts);
     // A hidden directory that shows something below it has to be searchable.
     let visible: Vec<PathBuf> = rules
         .iter()
@@ -75,7 +74,7 @@ pub(super) fn rules(
             PathFact::Present(present) if rule.access == Access::Hidden => {
                 hide(rule, present, &visible, layout, draft);
             }
-            PathFact::Present(present) => show(rule, present, &noexec, facts, situation, layout, draft),
+            PathFact::Present(present) => show(rule, present, facts, situation, layout, draft),
         }
     }
     // The covers that show something below them were written to for its mount points, and never again.
@@ -193,7 +192,6 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
 fn show(
     rule: &Rule<'_>,
     present: &Present,
-    noexec: &BTreeSet<PathBuf>,
     facts: &HostFacts,
     situation: &Situation,
     layout: &mut Layout,
@@ -209,7 +207,7 @@ fn show(
     let owner = facts.caller.privileged.then_some((present.uid, present.gid));
     let place = Place {
         access: rule.access,
-        noexec: path.ancestors().any(|ancestor| noexec.contains(ancestor)),
+        noexec: path.ancestors().any(|ancestor| layout.noexec.contains(ancestor)),
         host: true,
         kind: present.kind,
         owner,
