@@ -36,6 +36,8 @@ pub(crate) struct Request {
 /// Starts the program.
 pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel, request: Request) -> ! {
     let Request { program, terminal, descriptors } = request;
+    // The standard ones are closed here, so what came along may stand in their places: out of the way first.
+    let descriptors = descriptors.map(|descriptor| descriptor.and_then(|taken| above_standard(taken).ok()));
     let mut descriptors = descriptors.into_iter().flatten();
     let fail = |message: Message| -> ! {
         let _ = channel.send(message, &[]);
@@ -77,7 +79,7 @@ pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel
 fn standard(descriptors: &mut impl Iterator<Item = OwnedFd>) -> Result<(), Errno> {
     // A group of its own, so that a signal to the group reaches the program and what it starts, and nothing else.
     rustix::process::setpgid(None, None)?;
-    let mut next = || above_standard(descriptors.next().ok_or(Errno::BADF)?);
+    let mut next = || descriptors.next().ok_or(Errno::BADF);
     let (stdin, stdout, stderr) = (next()?, next()?, next()?);
     dup2_stdin(&stdin)?;
     dup2_stdout(&stdout)?;
