@@ -38,6 +38,7 @@ fn object(event: &Event) -> Value {
     match event {
         Event::Started { pid } => json!({"event": "started", "pid": pid}),
         Event::LimitHit { clause } => json!({"event": "limit_hit", "clause": clause.as_str()}),
+        Event::Denied { call } => json!({"event": "denied", "call": call}),
         Event::Ended { exit_code } => json!({"event": "ended", "exit_code": exit_code}),
     }
 }

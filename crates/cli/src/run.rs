@@ -42,6 +42,9 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
     }
     let mut events = arguments.json_events.map(Events::to).transpose()?;
     let mut command = Command::new(program).args(rest);
+    if arguments.report.is_some() {
+        command = command.watch_denials();
+    }
     if arguments.capture {
         command = command.keep_output();
     }

@@ -96,6 +96,25 @@ fn palisade_with(directory: &Path, flags: &[&str]) -> Command {
     command
 }
 
+#[test]
+fn refused_system_calls_are_listed_and_refused_all_the_same() {
+    let directory = directory();
+    let script = "import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for _ in range(3):
+    print(libc.ptrace(0, 0, 0, 0), os.strerror(ctypes.get_errno()))
+print(libc.unshare(0x10000000), os.strerror(ctypes.get_errno()))";
+    let script = format!("python3 - <<'END'\n{script}\nEND");
+    let (run, report) = limited(directory.path(), &["--capture"], &script);
+    assert_eq!(status(&run), 0, "{}", stderr(&run));
+    let text = "-1 Operation not permitted\n".repeat(4);
+    assert_eq!(report["output"]["stdout"]["text"], text.as_str());
+    let calls = &report["denials"]["system_calls"];
+    assert_eq!((&calls["ptrace"], &calls["unshare"]), (&Value::from(3), &Value::from(1)), "{report}");
+    assert!(calls["read"].is_null(), "what is allowed is not listed: {calls}");
+    assert!(report["denials"]["unseen"].as_array().is_some_and(|kinds| !kinds.is_empty()));
+}
+
 /// A reader that stops reading does not keep the wall-time limit from acting.
 #[test]
 fn a_reader_that_does_not_read_does_not_stop_the_clock() {

@@ -177,6 +177,8 @@ pub(crate) enum Message {
         /// The program's number.
         program: i32,
     },
+    /// With a descriptor: the listener of the filter, from which the supervisor hears of refused calls.
+    Listener,
     /// A program ended, with this wait(2) status word.
     Ended {
         /// The program's number.
@@ -208,6 +210,7 @@ impl Message {
             Self::ExecFailed { program, errno } => [12, program, errno, 0],
             Self::Terminal { program } => [13, program, 0, 0],
             Self::Ended { program, status } => [14, program, status, 0],
+            Self::Listener => [15, 0, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -242,6 +245,7 @@ impl Message {
             12 => Self::ExecFailed { program: a, errno: b },
             13 => Self::Terminal { program: a },
             14 => Self::Ended { program: a, status: b },
+            15 => Self::Listener,
             _ => return None,
         })
     }
@@ -258,7 +262,7 @@ impl Message {
             | Self::ExecFailed { program, .. }
             | Self::Terminal { program }
             | Self::Ended { program, .. } => Some(program),
-            Self::Go | Self::Stop | Self::Ready | Self::StepFailed { .. } => None,
+            Self::Go | Self::Stop | Self::Ready | Self::Listener | Self::StepFailed { .. } => None,
         }
     }
 }
@@ -387,6 +391,7 @@ mod tests {
             Message::Signal { program: -1, signal: 15 },
             Message::Stop,
             Message::Ready,
+            Message::Listener,
             Message::ForkFailed { program: 1, errno: 11 },
             Message::RequestFailed { program: 1, errno: 7 },
             Message::TerminalFailed { program: 1, errno: 12 },

@@ -133,7 +133,11 @@ fn apply(
         Operation::NoNewPrivileges => rustix::thread::set_no_new_privs(true).map_err(whole),
         Operation::RestrictLandlock { handled, scoped, rules } => restrict_landlock(*handled, *scoped, rules),
         Operation::DropCapabilities { keep } => drop_capabilities(*keep).map_err(whole),
-        Operation::InstallSeccomp { program } => ours(seccomp::set_mode_filter(program)),
+        Operation::InstallSeccomp { program, watched: false } => ours(seccomp::set_mode_filter(program)),
+        Operation::InstallSeccomp { program, watched: true } => {
+            let listener = ours(seccomp::set_mode_filter_with_listener(program))?;
+            channel.send(Message::Listener, &[listener.as_fd()]).map_err(part(Part::Write))
+        }
     }
 }
 

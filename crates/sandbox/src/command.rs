@@ -14,6 +14,7 @@ pub struct Command {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) stdio: [Stdio; 3],
     pub(crate) keep: bool,
+    pub(crate) watch: bool,
     pub(crate) name: Option<String>,
 }
 
@@ -69,6 +70,14 @@ impl Command {
     #[must_use]
     pub fn keep_output(mut self) -> Self {
         self.keep = true;
+        self
+    }
+
+    /// Has the supervisor hear of every system call that the filter refuses, for the [`Outcome`](crate::Outcome). Each such
+    /// call then takes as long as the supervisor needs to answer.
+    #[must_use]
+    pub fn watch_denials(mut self) -> Self {
+        self.watch = true;
         self
     }
 

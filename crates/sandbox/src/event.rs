@@ -15,6 +15,11 @@ pub enum Event {
         /// The clause of the policy.
         clause: Clause,
     },
+    /// A system call was refused, for the first time. Only told where refusals are watched.
+    Denied {
+        /// Its name.
+        call: String,
+    },
     /// The run has ended. Output may still be on its way to a slow reader.
     Ended {
         /// The exit status that tells how (see [`code`](crate::code)).

@@ -23,6 +23,8 @@ pub(crate) struct Launched {
     pub(crate) channel: Channel,
     pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
+    /// Whether refused calls are asked about.
+    pub(crate) watched: bool,
     /// What the run has put on the host.
     pub(crate) _placeholders: Placeholders,
 }
@@ -70,6 +72,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         pidfd,
         channel,
         wall_time: prepared.wall_time,
+        watched: prepared.watched,
         words: prepared.words,
         _placeholders: placeholders,
     };

@@ -11,6 +11,7 @@
 mod channel;
 mod child;
 mod command;
+mod denials;
 mod error;
 mod event;
 mod failure;
@@ -34,6 +35,7 @@ mod terminal;
 pub mod attach;
 
 pub use command::Command;
+pub use denials::{Denied, UNSEEN};
 pub use error::Error;
 pub use event::Event;
 pub use failure::Failure;
@@ -42,7 +44,7 @@ pub use outcome::{Ending, LimitHit, Outcome, Output, code};
 pub use prepare::PrepareError;
 pub use registry::{NameError, Record, Registry};
 pub use relay::Stream;
-pub use report::{EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport};
+pub use report::{DenialsReport, EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport};
 pub use sandbox::{Child, Decision, Sandbox, decide};
 pub use start::run;
 pub use supervise::Forwarding;

@@ -94,6 +94,8 @@ pub(crate) enum Operation {
     },
     InstallSeccomp {
         program: Vec<SockFilter>,
+        /// Whether the supervisor is to hear of what is refused.
+        watched: bool,
     },
 }
 

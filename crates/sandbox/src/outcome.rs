@@ -3,6 +3,7 @@
 use palisade_policy::Clause;
 use palisade_sys::Errno;
 
+use crate::denials::Denied;
 use crate::failure::Failure;
 use crate::relay::Stream;
 
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub output: Output,
     /// The limits that were run into, as far as the kernel lets the supervisor see it.
     pub limits_hit: Vec<LimitHit>,
+    /// The system calls that were refused, where the command asked to watch them.
+    pub denied: Option<Vec<Denied>>,
 }
 
 /// A limit that a run ran into.

@@ -43,6 +43,8 @@ pub(crate) struct Words {
     pub(crate) variables: Vec<(String, String)>,
     /// Whether more programs may be started later.
     pub(crate) more: bool,
+    /// Whether the supervisor is to hear of system calls that are refused.
+    pub(crate) watched: bool,
 }
 
 /// Why a plan could not be prepared.
@@ -116,6 +118,8 @@ pub(crate) struct Prepared {
     /// Where every program starts.
     pub(crate) directory: CString,
     pub(crate) wall_time: Option<Duration>,
+    /// Whether refused calls are asked about.
+    pub(crate) watched: bool,
     /// For error messages: what each step is, in the words of the plan.
     pub(crate) words: Vec<String>,
     /// What the plan has put on the host.
@@ -144,7 +148,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
     let mut placeholders = Placeholders::default();
     for (index, planned) in plan.steps.iter().enumerate() {
         on_the_host(&planned.step, index + 1, &mut placeholders)?;
-        operations.push(operation(&planned.step, index + 1, privileged, &mut carriers)?);
+        operations.push(operation(&planned.step, index + 1, privileged, words.watched, &mut carriers)?);
     }
     let mut trees: Vec<i32> = operations
         .iter()
@@ -170,6 +174,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         search: search(plan)?,
         directory: c_string(plan.directory.as_os_str())?,
         wall_time: plan.wall_time,
+        watched: words.watched,
         words: plan
             .steps
             .iter()
@@ -216,6 +221,7 @@ fn operation(
     step: &Step,
     number: usize,
     privileged: bool,
+    watched: bool,
     carriers: &mut Carriers,
 ) -> Result<Operation, PrepareError> {
     Ok(match step {
@@ -284,12 +290,13 @@ fn operation(
         Step::NoNewPrivileges {} => Operation::NoNewPrivileges,
         Step::RestrictLandlock { abi, rules } => landlock(*abi, rules)?,
         Step::DropCapabilities { keep } => Operation::DropCapabilities { keep: capabilities(keep)? },
-        Step::InstallSeccomp { profile } => filter(profile)?,
+        Step::InstallSeccomp { profile } => filter(profile, watched)?,
     })
 }
 
-fn filter(profile: &seccomp::Profile) -> Result<Operation, PrepareError> {
+fn filter(profile: &seccomp::Profile, watched: bool) -> Result<Operation, PrepareError> {
     let program = seccomp::assemble(profile).map_err(|error| PrepareError::Filter(error.to_string()))?;
+    let program = if watched { program.asking() } else { program };
     let program = program
         .instructions
         .iter()
@@ -300,7 +307,7 @@ fn filter(profile: &seccomp::Profile) -> Result<Operation, PrepareError> {
             k: instruction.k,
         })
         .collect();
-    Ok(Operation::InstallSeccomp { program })
+    Ok(Operation::InstallSeccomp { program, watched })
 }
 
 fn landlock(abi: u32, rules: &[LandlockRule]) -> Result<Operation, PrepareError> {

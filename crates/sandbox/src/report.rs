@@ -1,8 +1,11 @@
 //! What a run is worth and how it ended, as data: what `--report` writes and a caller of the library keeps.
 
+use std::collections::BTreeMap;
+
 use palisade_plan::{Coverage, Plan};
 use serde::Serialize;
 
+use crate::denials::UNSEEN;
 use crate::outcome::{Ending, Outcome};
 use crate::relay::Stream;
 
@@ -28,6 +31,9 @@ pub struct Report {
     pub exit_code: u8,
     /// The limits that were run into, as far as the kernel lets the supervisor see it.
     pub limits_hit: Vec<LimitHitReport>,
+    /// What was refused, where it was watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denials: Option<DenialsReport>,
     /// The streams of output that passed through the supervisor.
     pub output: OutputReport,
 }
@@ -66,6 +72,15 @@ pub enum EndingReport {
     },
     /// The sandbox's first process was killed.
     Lost,
+}
+
+/// What was refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct DenialsReport {
+    /// How often each system call was refused.
+    pub system_calls: BTreeMap<String, u64>,
+    /// What is refused but cannot be seen.
+    pub unseen: &'static [&'static str],
 }
 
 /// A limit that was run into.
@@ -121,6 +136,10 @@ impl Report {
                 .iter()
                 .map(|hit| LimitHitReport { clause: hit.clause.to_string(), times: hit.times })
                 .collect(),
+            denials: outcome.denied.as_ref().map(|denied| DenialsReport {
+                system_calls: denied.iter().map(|denied| (denied.call.clone(), denied.times)).collect(),
+                unseen: UNSEEN,
+            }),
             output: OutputReport {
                 stdout: outcome.output.stdout.as_ref().map(StreamReport::from),
                 stderr: outcome.output.stderr.as_ref().map(StreamReport::from),

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::channel::{Channel, FIRST, Message, Part, Received};
+use crate::denials::Denials;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::front::Front;
@@ -81,6 +82,7 @@ pub(crate) struct Supervisor<'a> {
     deadline: Option<Instant>,
     ending: Option<Ending>,
     limits_hit: Vec<LimitHit>,
+    denials: Denials,
 }
 
 /// Where something was heard of.
@@ -90,6 +92,7 @@ enum Source {
     Service,
     Client(usize),
     Relay(usize),
+    Denial,
 }
 
 impl<'a> Supervisor<'a> {
@@ -105,6 +108,7 @@ impl<'a> Supervisor<'a> {
             deadline: None,
             ending: None,
             limits_hit: Vec::new(),
+            denials: Denials::default(),
         }
     }
 
@@ -135,7 +139,9 @@ impl<'a> Supervisor<'a> {
         };
         self.note_truncation();
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
-        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit }
+        self.denials.close();
+        let denied = self.launched.watched.then(|| self.denials.told());
+        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit, denied }
     }
 
     /// Waits once and does what is due. The message that says how the first program ended, or `None` in it when the first
@@ -156,6 +162,11 @@ impl<'a> Supervisor<'a> {
                     self.clients.extend(self.service.as_ref().and_then(Service::accept));
                 }
                 Source::Client(index) => self.asked(index),
+                Source::Denial => {
+                    if let Some(call) = self.denials.answer() {
+                        self.emit(|| Event::Denied { call });
+                    }
+                }
                 Source::Relay(index) => {
                     self.front.advance(index);
                     self.note_truncation();
@@ -182,6 +193,9 @@ impl<'a> Supervisor<'a> {
         if let Some(service) = &self.service {
             also(Source::Service, service.as_fd(), PollFlags::IN);
         }
+        if let Some(listener) = self.denials.descriptor() {
+            also(Source::Denial, listener, PollFlags::IN);
+        }
         for (index, client) in self.clients.iter().enumerate() {
             also(Source::Client(index), client.channel.as_fd(), PollFlags::IN);
         }
@@ -204,6 +218,12 @@ impl<'a> Supervisor<'a> {
             Message::Ready => {
                 let pid = self.launched.pid;
                 self.emit(|| Event::Started { pid });
+                None
+            }
+            Message::Listener => {
+                if let Some(listener) = descriptors.into_iter().flatten().next() {
+                    self.denials.listen(listener);
+                }
                 None
             }
             Message::Terminal { program: FIRST } => {
@@ -336,6 +356,7 @@ impl<'a> Supervisor<'a> {
             Message::Ended { status, .. } => ended(status),
             Message::Go
             | Message::Ready
+            | Message::Listener
             | Message::Start { .. }
             | Message::Signal { .. }
             | Message::Stop

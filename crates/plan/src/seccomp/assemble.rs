@@ -11,7 +11,7 @@
 use thiserror::Error;
 
 use super::condition::{Condition, Width};
-use super::profile::{Action, Check, Profile, Verdict, X32_FIRST};
+use super::profile::{Action, Check, Errno, Profile, Verdict, X32_FIRST};
 
 /// One instruction, with the fields of the kernel's `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,23 @@ pub struct Instruction {
 pub struct Program {
     /// The instructions, in order.
     pub instructions: Vec<Instruction>,
+}
+
+impl Program {
+    /// The same filter, but where it would refuse a call with EPERM, it asks whoever holds its listener
+    /// (SECCOMP_RET_USER_NOTIF, Linux 5.0), who is to refuse it so.
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        /// `SECCOMP_RET_USER_NOTIF` of `linux/seccomp.h`.
+        const ASK: u32 = 0x7fc0_0000;
+        let refusal = Action::Fail(Errno::Eperm).return_value();
+        for instruction in &mut self.instructions {
+            if instruction.code == code::RETURN && instruction.k == refusal {
+                instruction.k = ASK;
+            }
+        }
+        self
+    }
 }
 
 /// The profile needs more instructions than the kernel takes.
