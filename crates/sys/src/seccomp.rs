@@ -79,10 +79,9 @@ pub fn next_asked(listener: BorrowedFd<'_>) -> Result<Asked> {
     // The kernel wants the structure zeroed.
     let mut notif = MaybeUninit::<libc::seccomp_notif>::zeroed();
     // SAFETY: the kernel fills one seccomp_notif, which is what the pointer leads to.
-    Errno::check(
-        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, notif.as_mut_ptr()) }
-            .into(),
-    )?;
+    let done =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, notif.as_mut_ptr()) };
+    Errno::check(done.into())?;
     // SAFETY: every bit pattern of the structure is valid, and it was zeroed.
     let notif = unsafe { notif.assume_init() };
     Ok(Asked { id: notif.id, arch: notif.data.arch, number: notif.data.nr })
@@ -96,13 +95,10 @@ pub fn next_asked(listener: BorrowedFd<'_>) -> Result<Asked> {
 pub fn refuse(listener: BorrowedFd<'_>, asked: Asked) -> Result<()> {
     let response = libc::seccomp_notif_resp { id: asked.id, val: 0, error: -libc::EPERM, flags: 0 };
     // SAFETY: the kernel reads one seccomp_notif_resp.
-    Errno::check(
-        unsafe {
-            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const response)
-        }
-        .into(),
-    )
-    .map(drop)
+    let done = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const response)
+    };
+    Errno::check(done.into()).map(drop)
 }
 
 /// Whether this kernel can return an errno from a filter, asked with `SECCOMP_GET_ACTION_AVAIL` (Linux 4.14).

@@ -53,7 +53,7 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
     );
     probes.push(
         Probe::allows("tty/caller-usable", Medium)
-            .serves("process.terminal", "TTY-2")
+            .serves("process.terminal", "TTY-3")
             .requires("the standard descriptors are still a terminal where the caller's are")
             .operation("tcgetattr(3) on descriptor 0")
             .script([attempt!("sys", SYS_ioctl, 0, 0x5401, buffer(64))])
