@@ -307,6 +307,25 @@ fn the_callers_terminal_is_given_back_as_it_was() {
     }
 }
 
+#[test]
+fn standard_error_goes_where_the_caller_sends_it_although_there_is_a_terminal() {
+    let directory = directory();
+    let _named = Named::start(directory.path(), &[]);
+    let palisade = env!("CARGO_BIN_EXE_palisade");
+    for start in ["run --", "exec box --"] {
+        let mut command = Command::new("sh");
+        let program = "sh -c 'tty; echo problem >&2'";
+        let line = format!("{palisade} {start} {program} 2> err; echo end\"\"ed; cat err");
+        command.current_dir(directory.path()).args(["-c", &line]);
+        command.env("XDG_RUNTIME_DIR", directory.path().join("runtime"));
+        let mut conversation = Conversation::start(&command);
+        conversation.hear("ended\r\nproblem");
+        let (before, _) = conversation.heard.split_once("ended").expect("heard");
+        assert!(before.contains("/dev/pts/") && !before.contains("problem"), "{start}: {before}");
+        conversation.end();
+    }
+}
+
 /// A workload that holds no terminal cannot put input into it: where only some descriptors are terminals, it gets pipes.
 #[test]
 fn a_terminal_is_never_handed_in() {

@@ -108,8 +108,9 @@ pub(crate) struct WindowSize {
 pub(crate) enum Message {
     /// To the first process: the ids are mapped, carry out the steps.
     Go,
-    /// To the first process, and from a client: start a program. With the descriptors that become its standard ones (or,
-    /// with a terminal, without them), and then, for any program but the first, one that its words are read from.
+    /// To the first process, and from a client: start a program. With the descriptors that become its standard ones (with a
+    /// terminal: none, or the one that becomes standard error), and then, for any program but the first, one that its words
+    /// are read from.
     Start {
         /// Its number.
         program: i32,

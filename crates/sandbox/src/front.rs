@@ -50,7 +50,8 @@ pub(crate) struct Wish {
 pub(crate) struct Front {
     relays: Vec<Relay>,
     budget: Budget,
-    /// What the program is given; empty once it has been, and for a program on a private terminal.
+    /// What the program is given: its standard descriptors, or, on a private terminal, at most standard error. Empty once
+    /// it has been.
     given: Vec<OwnedFd>,
     /// The caller's ends of pipes that it asked for.
     pipes: [Option<OwnedFd>; 3],
@@ -78,14 +79,18 @@ impl Front {
             private: None,
             keep,
         };
+        let counted = budget.is_some() || keep;
         let inherits = stdio.iter().all(|stdio| matches!(stdio, Stdio::Inherit));
         if terminal && inherits && terminal::both(io::stdin().as_fd(), io::stdout().as_fd()) && foreground() {
             let caller = Raw::enter(own(Way::In)?)?;
             let size = caller.size();
             front.private = Some(Private { caller, size, master: None });
+            if !isatty(io::stderr()) {
+                let stderr = front.connect(Stdio::Inherit, Way::Err, counted)?;
+                front.given.push(stderr);
+            }
             return Ok(front);
         }
-        let counted = budget.is_some() || keep;
         for (stdio, way) in stdio.into_iter().zip([Way::In, Way::Out, Way::Err]) {
             let given = front.connect(stdio, way, counted && way != Way::In)?;
             front.given.push(given);

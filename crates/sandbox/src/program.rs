@@ -38,6 +38,9 @@ pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel
     let Request { program, terminal, descriptors } = request;
     // The standard ones are closed here, so what came along may stand in their places: out of the way first.
     let descriptors = descriptors.map(|descriptor| descriptor.and_then(|taken| above_standard(taken).ok()));
+    // The last one is what the words of any program but the first are read from.
+    let given =
+        descriptors.iter().flatten().count() - usize::from(program != FIRST && descriptors[0].is_some());
     let mut descriptors = descriptors.into_iter().flatten();
     let fail = |message: Message| -> ! {
         let _ = channel.send(message, &[]);
@@ -46,7 +49,7 @@ pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel
     let placed = match terminal {
         None => standard(&mut descriptors)
             .map_err(|errno| Message::RequestFailed { program, errno: errno.raw_os_error() }),
-        Some(size) => own_terminal(size, channel, program)
+        Some(size) => own_terminal(size, descriptors.by_ref().take(given).next(), channel, program)
             .map_err(|errno| Message::TerminalFailed { program, errno: errno.raw_os_error() }),
     };
     if let Err(message) = placed {
@@ -95,7 +98,13 @@ fn above_standard(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
 }
 
 /// Makes a terminal in the sandbox's own devpts, the controlling one of a new session, and hands its master side out.
-fn own_terminal(size: WindowSize, channel: &Channel, program: i32) -> Result<(), Errno> {
+/// Standard error leads elsewhere if the caller's does.
+fn own_terminal(
+    size: WindowSize,
+    stderr: Option<OwnedFd>,
+    channel: &Channel,
+    program: i32,
+) -> Result<(), Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = above_standard(rustix::fs::openat(CWD, c"/dev/pts/ptmx", flags, Mode::empty())?)?;
     unlockpt(&master)?;
@@ -108,7 +117,7 @@ fn own_terminal(size: WindowSize, channel: &Channel, program: i32) -> Result<(),
     rustix::process::ioctl_tiocsctty(&slave)?;
     dup2_stdin(&slave)?;
     dup2_stdout(&slave)?;
-    dup2_stderr(&slave)
+    dup2_stderr(stderr.as_ref().unwrap_or(&slave))
 }
 
 /// Reads to the end. `None` when that does not fit, or fails.
