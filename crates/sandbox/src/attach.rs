@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use palisade_sys::Errno;
 use palisade_sys::exec::Inbox;
 use palisade_sys::signal::SIGWINCH;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
 
 use crate::channel::{Channel, Message, Received};
@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::front::{Front, Wish};
 use crate::outcome::{Ending, Output};
 use crate::prepare::strings;
+use crate::ready::ready;
 use crate::registry::Registry;
 use crate::start::terminal_variables;
 use crate::supervise::{Forwarding, ended, other_failure};
@@ -118,21 +119,13 @@ impl Attached<'_> {
     }
 
     fn heard(&self) -> Vec<Source> {
-        let mut sources = vec![Source::Supervisor];
-        let mut waiting = vec![PollFd::new(&self.channel, PollFlags::IN)];
+        let mut sources = vec![(Source::Supervisor, self.channel.as_fd(), PollFlags::IN)];
         if let Some(forwarding) = self.forwarding {
-            sources.push(Source::Signals);
-            waiting.push(PollFd::from_borrowed_fd(forwarding.descriptor(), PollFlags::IN));
+            sources.push((Source::Signals, forwarding.descriptor(), PollFlags::IN));
         }
-        for (index, descriptor, flags) in self.front.interests() {
-            sources.push(Source::Relay(index));
-            waiting.push(PollFd::from_borrowed_fd(descriptor, flags));
-        }
-        if poll(&mut waiting, None).is_err() {
-            return Vec::new();
-        }
-        let heard: Vec<bool> = waiting.iter().map(|poll| !poll.revents().is_empty()).collect();
-        sources.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(source, _)| source).collect()
+        let relays = self.front.interests();
+        sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
+        ready(sources, None)
     }
 
     /// A message about the program; how it ended, if it did.

@@ -7,12 +7,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFlags, Timespec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{isatty, tcgetpgrp};
 
 use crate::channel::WindowSize;
 use crate::outcome::Output;
+use crate::ready::ready;
 use crate::relay::{Budget, Relay, Stream, Way, never_wait, output_pipe};
 use crate::terminal::{self, Raw};
 
@@ -213,16 +214,7 @@ impl Front {
         while self.relays.iter().any(|relay| !relay.is_done()) {
             let unwritten = self.interests().any(|(_, _, flags)| flags.contains(PollFlags::OUT));
             let timeout = (!all && !unwritten).then(Timespec::default);
-            let ready: Vec<usize> = {
-                let interests: Vec<_> = self.interests().collect();
-                let mut waiting: Vec<PollFd<'_>> = interests
-                    .iter()
-                    .map(|(_, descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags))
-                    .collect();
-                let _ = poll(&mut waiting, timeout.as_ref());
-                let ready = interests.iter().zip(&waiting);
-                ready.filter(|(_, poll)| !poll.revents().is_empty()).map(|((index, ..), _)| *index).collect()
-            };
+            let ready: Vec<usize> = ready(self.interests(), timeout);
             if ready.is_empty() && timeout.is_some() {
                 break;
             }

@@ -23,6 +23,7 @@ mod outcome;
 mod placeholder;
 mod prepare;
 mod program;
+mod ready;
 mod registry;
 mod relay;
 mod report;

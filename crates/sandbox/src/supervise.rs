@@ -11,7 +11,7 @@ use palisade_sys::signal::{
     self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
     SignalSet,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFlags, Timespec};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::channel::{Channel, FIRST, Message, Part, Received};
@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
 use crate::outcome::{Ending, LimitHit, Outcome};
+use crate::ready::ready;
 use crate::service::{Client, Service};
 
 /// How long a workload may take to end after SIGTERM at the wall-time limit, before everything is killed.
@@ -181,34 +182,24 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wait(&self) -> Vec<Source> {
-        let mut sources = vec![Source::Sandbox];
-        let mut waiting = vec![PollFd::new(&self.launched.channel, PollFlags::IN)];
-        let mut also = |source, descriptor, flags| {
-            sources.push(source);
-            waiting.push(PollFd::from_borrowed_fd(descriptor, flags));
-        };
+        let mut sources = vec![(Source::Sandbox, self.launched.channel.as_fd(), PollFlags::IN)];
+        let mut also = |source, descriptor| sources.push((source, descriptor, PollFlags::IN));
         if let Some(forwarding) = self.forwarding {
-            also(Source::Signals, forwarding.descriptor(), PollFlags::IN);
+            also(Source::Signals, forwarding.descriptor());
         }
         if let Some(service) = &self.service {
-            also(Source::Service, service.as_fd(), PollFlags::IN);
+            also(Source::Service, service.as_fd());
         }
         if let Some(listener) = self.denials.descriptor() {
-            also(Source::Denial, listener, PollFlags::IN);
+            also(Source::Denial, listener);
         }
         for (index, client) in self.clients.iter().enumerate() {
-            also(Source::Client(index), client.channel.as_fd(), PollFlags::IN);
+            also(Source::Client(index), client.channel.as_fd());
         }
-        for (index, descriptor, flags) in self.front.interests() {
-            also(Source::Relay(index), descriptor, flags);
-        }
+        let relays = self.front.interests();
+        sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        if poll(&mut waiting, timeout.as_ref()).is_err() {
-            return Vec::new();
-        }
-        let heard: Vec<bool> = waiting.iter().map(|poll| !poll.revents().is_empty()).collect();
-        sources.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(source, _)| source).collect()
+        ready(sources, left.and_then(|left| Timespec::try_from(left).ok()))
     }
 
     /// A message of the first process; returned if it is the end of the run.
