@@ -126,11 +126,12 @@ fn names(world: &World) -> Vec<Probe> {
     let secret = world.secret("outside-readable");
     let path = &*secret.path;
     let below_work = "../outside/secret.txt";
-    let link = "/tmp/palisade-link";
     let through = |prefix: &str| format!("{prefix}{}", path.display());
     let read = |path: String| vec![attempt!("read_file", path)];
-    let made =
-        |kind: &str, path: &Path| vec![attempt!("unlink", link), attempt!("link_and_read", kind, path, link)];
+    let made = |kind: &str, path: &Path| {
+        let link = format!("/tmp/palisade-link-{kind}");
+        vec![attempt!("unlink", link.as_str()), attempt!("link_and_read", kind, path, link.as_str())]
+    };
     // A hard link stays on one file system.
     let beside = world.secret("host-tmp");
     let ways: Vec<(&str, Severity, Vec<Statement>)> = vec![

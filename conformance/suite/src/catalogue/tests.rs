@@ -1,6 +1,6 @@
 //! Table-wide tests: what every entry of every group must have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -108,6 +108,31 @@ fn every_entry_says_what_it_tests() {
                     || matches!(probe.outside, Outside::NotRun(_)),
                 "{id}: EFAULT would pass as a refusal"
             );
+        }
+    }
+}
+
+/// Without a sandbox all of them share one /tmp, and run side by side: one that removes or replaces what another has made
+/// there would decide the other's verdict, now and then. Found by `fs/link/hardlink-out` and `fs/link/symlink-out`.
+#[test]
+fn no_two_entries_name_the_same_file_of_tmp() {
+    /// Written whole, by whoever comes first or last, and never removed.
+    const SHARED: &[&str] = &["/tmp/palisade-control"];
+    for policy in policies() {
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for probe in all(&World::described(), &policy) {
+            let Workload::Script(script) = &probe.workload else { continue };
+            if matches!(probe.outside, Outside::NotRun(_)) {
+                continue;
+            }
+            let text: Vec<String> = script.statements().iter().map(ToString::to_string).collect();
+            let text = text.join(" ");
+            let words = text.split(|c: char| c.is_whitespace() || "\"'`(),".contains(c));
+            for word in words.filter(|word| word.starts_with("/tmp/palisade-") && !SHARED.contains(word)) {
+                let other = names.insert(word.to_owned(), probe.id.clone());
+                let own = other.as_ref().is_none_or(|other| *other == probe.id);
+                assert!(own, "{word} is named by {} and {}", probe.id, other.unwrap_or_default());
+            }
         }
     }
 }
