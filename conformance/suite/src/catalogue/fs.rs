@@ -232,8 +232,8 @@ fn sockets(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
 
 /// Privilege that a file could carry.
 fn privilege() -> Vec<Probe> {
-    let path = "/tmp/palisade-suid";
     let one = |name: &str, mode: i32| {
+        let path = &*format!("/tmp/palisade-suid-{name}");
         Probe::denies(format!("fs/suid/{name}"), High)
             .serves("process.syscalls", "FS-7")
             .requires("no file gets a set-user-id or set-group-id bit")

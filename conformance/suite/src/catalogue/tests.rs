@@ -127,7 +127,7 @@ fn no_two_entries_name_the_same_file_of_tmp() {
             }
             let text: Vec<String> = script.statements().iter().map(ToString::to_string).collect();
             let text = text.join(" ");
-            let words = text.split(|c: char| c.is_whitespace() || "\"'`(),".contains(c));
+            let words = text.split([' ', '@']);
             for word in words.filter(|word| word.starts_with("/tmp/palisade-") && !SHARED.contains(word)) {
                 let other = names.insert(word.to_owned(), probe.id.clone());
                 let own = other.as_ref().is_none_or(|other| *other == probe.id);

@@ -369,18 +369,19 @@ fn elsewhere(rule: &ResolvedRule) -> Vec<Probe> {
                     .outside(Outside::succeeds()),
             ];
             if path.parent() == Some(Path::new("/tmp")) {
-                let attempts =
-                    |last| [control!("write_file", "/tmp/palisade-new", "x"), attempt!("unlink", path), last];
+                let new = |name: &str| format!("/tmp/palisade-new-{name}");
                 let deny = |name: &str, last| {
+                    let beside = control!("write_file", new(name).as_str(), "x");
                     Probe::denies(id(name), High)
                         .serves_rule(clause, "FS-3")
                         .requires("nothing can be made at a hidden path in the private /tmp either")
-                        .script(attempts(last))
+                        .script([beside, attempt!("unlink", path), last])
                         .expect(Denied.or(ReadOnly).or(Expect::fails([EBUSY])))
                         .outside(Outside::succeeds())
                 };
                 probes.push(deny("create", attempt!("write_file", path, "x")));
-                probes.push(deny("move-there", attempt!("rename", "/tmp/palisade-new", path)));
+                let moved = attempt!("rename", new("move-there").as_str(), path);
+                probes.push(deny("move-there", moved));
             }
             probes
         }
