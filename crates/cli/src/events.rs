@@ -36,6 +36,7 @@ impl Events {
 
 fn object(event: &Event) -> Value {
     match event {
+        Event::Checkpoint { step, pid } => json!({"event": "checkpoint", "step": step, "pid": pid}),
         Event::Started { pid } => json!({"event": "started", "pid": pid}),
         Event::LimitHit { clause } => json!({"event": "limit_hit", "clause": clause.as_str()}),
         Event::Denied { call } => json!({"event": "denied", "call": call}),

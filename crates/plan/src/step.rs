@@ -153,6 +153,9 @@ pub enum Step {
         /// The attributes that the mount gets besides those that it has, and every mount below it.
         attributes: MountAttributes,
     },
+    /// Tell the supervisor that everything before is done, and wait until it lets the first process go on, or is gone. No
+    /// policy asks for it: a plan given as data stops here, to be looked at half-way.
+    Checkpoint {},
     /// Let no further user namespace be made in the sandbox (`user.max_user_namespaces`, namespaces(7)).
     ForbidUserNamespaces {},
     /// Make the new root the root directory and detach the old one.
@@ -224,6 +227,7 @@ impl Step {
             Self::MaskPath { .. } => "mask path",
             Self::MakePlaceholder { .. } => "make placeholder",
             Self::PinPath { .. } => "pin path",
+            Self::Checkpoint {} => "checkpoint",
             Self::ForbidUserNamespaces {} => "forbid user namespaces",
             Self::PivotRoot {} => "pivot root",
             Self::SealMount { .. } => "seal mount",
@@ -291,6 +295,7 @@ impl Step {
             | Self::ClearGroups {}
             | Self::LoopbackUp {}
             | Self::PrivateMounts {}
+            | Self::Checkpoint {}
             | Self::ForbidUserNamespaces {}
             | Self::PivotRoot {}
             | Self::NewSession {}

@@ -127,6 +127,11 @@ pub(crate) enum Message {
     },
     /// From a client: end the sandbox as at its wall-time limit.
     Stop,
+    /// From the first process, with a descriptor: it waits at a checkpoint of the plan until that is closed.
+    Checkpoint {
+        /// The step's number, from 1.
+        step: i32,
+    },
     /// From the first process: every step is done; programs can be started.
     Ready,
     /// The step at this index failed; nothing was run.
@@ -212,6 +217,7 @@ impl Message {
             Self::Terminal { program } => [13, program, 0, 0],
             Self::Ended { program, status } => [14, program, status, 0],
             Self::Listener => [15, 0, 0, 0],
+            Self::Checkpoint { step } => [16, step, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -247,6 +253,7 @@ impl Message {
             13 => Self::Terminal { program: a },
             14 => Self::Ended { program: a, status: b },
             15 => Self::Listener,
+            16 => Self::Checkpoint { step: a },
             _ => return None,
         })
     }
@@ -263,7 +270,12 @@ impl Message {
             | Self::ExecFailed { program, .. }
             | Self::Terminal { program }
             | Self::Ended { program, .. } => Some(program),
-            Self::Go | Self::Stop | Self::Ready | Self::Listener | Self::StepFailed { .. } => None,
+            Self::Go
+            | Self::Stop
+            | Self::Checkpoint { .. }
+            | Self::Ready
+            | Self::Listener
+            | Self::StepFailed { .. } => None,
         }
     }
 }
@@ -391,6 +403,7 @@ mod tests {
             Message::Start { program: 3, terminal: Some(size) },
             Message::Signal { program: -1, signal: 15 },
             Message::Stop,
+            Message::Checkpoint { step: 3 },
             Message::Ready,
             Message::Listener,
             Message::ForkFailed { program: 1, errno: 11 },

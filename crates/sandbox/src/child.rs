@@ -19,6 +19,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
     move_mount, open_tree, unmount,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -121,6 +122,7 @@ fn apply(
             let place = beneath(path).map_err(part(Part::Target))?;
             mount_copy(place.as_fd(), place.as_fd(), *attributes, true)
         }
+        Operation::Checkpoint { step } => checkpoint(channel, *step).map_err(whole),
         Operation::ForbidUserNamespaces => forbid_user_namespaces(),
         Operation::PivotRoot => pivot_root(state),
         Operation::SealMount { path } => ours(sys_mount::set_attributes_at(path, sys_mount::attr::RDONLY)),
@@ -307,6 +309,16 @@ fn remove_mask_names(state: &State) -> Result<(), Errno> {
     if state.mask_file.is_some() {
         rustix::fs::unlinkat(CWD, MASK_FILE, AtFlags::empty())?;
     }
+    Ok(())
+}
+
+/// Waits until the supervisor closes the descriptor that it is told of the checkpoint with. A supervisor that is gone has
+/// closed it too: then this process goes on as it would have without a checkpoint, to where it finds that nobody is left.
+fn checkpoint(channel: &Channel, step: i32) -> Result<(), Errno> {
+    let (waiting, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    channel.send(Message::Checkpoint { step }, &[held.as_fd()])?;
+    drop(held);
+    while rustix::io::read(&waiting, &mut [0]) == Err(Errno::INTR) {}
     Ok(())
 }
 

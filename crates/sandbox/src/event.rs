@@ -5,6 +5,13 @@ use palisade_policy::Clause;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The sandbox's first process stands at a checkpoint of the plan. It goes on when this has been heard.
+    Checkpoint {
+        /// The step's number in the plan, from 1.
+        step: usize,
+        /// The process id of the sandbox's first process, in the caller's pid namespace.
+        pid: i32,
+    },
     /// Every step is done, and the program is being started.
     Started {
         /// The process id of the sandbox's first process, in the caller's pid namespace.

@@ -69,6 +69,9 @@ pub(crate) enum Operation {
         path: CString,
         attributes: u64,
     },
+    Checkpoint {
+        step: i32,
+    },
     ForbidUserNamespaces,
     PivotRoot,
     SealMount {

@@ -278,6 +278,7 @@ fn operation(
         Step::PinPath { path, attributes } => {
             Operation::PinPath { path: relative(path)?, attributes: attribute_bits(*attributes) }
         }
+        Step::Checkpoint {} => Operation::Checkpoint { step: i32::try_from(number).unwrap_or(i32::MAX) },
         Step::ForbidUserNamespaces {} => Operation::ForbidUserNamespaces,
         Step::PivotRoot {} => Operation::PivotRoot,
         Step::SealMount { path } => Operation::SealMount { path: relative(path)? },

@@ -217,6 +217,13 @@ impl<'a> Supervisor<'a> {
                 }
                 None
             }
+            Message::Checkpoint { step } => {
+                let (step, pid) = (usize::try_from(step).unwrap_or(0), self.launched.pid);
+                self.emit(|| Event::Checkpoint { step, pid });
+                // It waits for this.
+                drop(descriptors);
+                None
+            }
             Message::Terminal { program: FIRST } => {
                 if let Some(master) = descriptors.into_iter().flatten().next()
                     && self.front.on_terminal(master).is_err()
@@ -346,6 +353,7 @@ impl<'a> Supervisor<'a> {
             Message::ExecFailed { errno, .. } => Ending::NotExecuted(Errno(errno)),
             Message::Ended { status, .. } => ended(status),
             Message::Go
+            | Message::Checkpoint { .. }
             | Message::Ready
             | Message::Listener
             | Message::Start { .. }

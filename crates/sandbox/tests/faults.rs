@@ -1,0 +1,195 @@
+//! Whatever fails, and whenever the supervisor dies: no instruction of the workload has run that should not have, and
+//! nothing is left. Systematic over the steps of several plans, as whoever runs the tests.
+
+#[path = "support/apart.rs"]
+mod apart;
+#[path = "support/plans.rs"]
+mod plans;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use apart::{again, apart, difference, everything, namespaces, processes, reap_all};
+use palisade::{Command, Ending, Error, Event, Outcome};
+use palisade_plan::{Plan, PlannedStep, Step};
+use palisade_policy::Clause;
+
+/// What a workload writes at once, if it runs.
+const RAN: &str = "the workload ran";
+
+/// The workload: leaves its mark where it may, and says so.
+fn workload(rest: &str) -> [String; 2] {
+    ["-c".into(), format!("echo {RAN}; echo > marker; {rest}")]
+}
+
+/// A step of no policy.
+fn step(step: Step) -> PlannedStep {
+    PlannedStep { serves: Clause::new("test"), step }
+}
+
+fn with(plan: &Plan, place: usize, extra: Step) -> Plan {
+    let mut plan = plan.clone();
+    plan.steps.insert(place, step(extra));
+    plan
+}
+
+/// Runs the workload under `plan` in this process.
+fn run(plan: &Plan) -> Result<Outcome, Error> {
+    let command = Command::new("sh").args(workload("exit 9")).stdin(palisade::Stdio::Null);
+    palisade::run(plan, command.stdout(palisade::Stdio::Capture).stderr(palisade::Stdio::Capture), None, None)
+}
+
+fn output(outcome: &Outcome) -> String {
+    let captured = outcome.output.stdout.as_ref().and_then(|stream| stream.captured.clone());
+    String::from_utf8(captured.expect("captured")).expect("UTF-8")
+}
+
+/// Nothing is there that was not there before, the mark of a workload included.
+fn nothing_is_left(place: &Path, before: &BTreeSet<String>, after_what: &str) {
+    reap_all();
+    let left = difference(before, &everything(place));
+    assert!(left.is_empty(), "left after {after_what}:\n{}", left.join("\n"));
+}
+
+/// The control of every test here: without a fault each workload runs, says so, and leaves nothing but its mark.
+fn plans_that_work(place: &Path) -> Vec<(&'static str, Plan)> {
+    let workspace = plans::workspace(place);
+    let plans = plans::plans(&workspace);
+    let before = everything(place);
+    for (name, plan) in &plans {
+        let outcome = run(plan).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(outcome.ending, Ending::Exited(9), "{name}");
+        assert_eq!(output(&outcome).trim_end(), RAN, "{name}");
+        // The default policy has no place to write to.
+        let marked = fs::remove_file(workspace.join("marker")).is_ok();
+        assert_eq!(marked, *name != "default", "{name}");
+        nothing_is_left(place, &before, name);
+    }
+    plans
+}
+
+#[test]
+fn a_step_that_fails_runs_nothing_wherever_it_stands() {
+    apart("a_step_that_fails_runs_nothing_wherever_it_stands", |place| {
+        let plans = plans_that_work(place);
+        let before = everything(place);
+        let mut tried = 0;
+        for (name, plan) in &plans {
+            for at in 0..=plan.steps.len() {
+                // In a directory that exists neither on the host nor in the sandbox.
+                let path = "/no/such/directory/link".into();
+                let broken = with(plan, at, Step::MakeLink { path, target: "nowhere".into() });
+                let outcome = run(&broken).unwrap_or_else(|error| panic!("{name}, step {}: {error}", at + 1));
+                match &outcome.ending {
+                    Ending::NotStarted(failure) => {
+                        let told = (failure.step, failure.action.as_str());
+                        assert_eq!(told, (at + 1, "make link /no/such/directory/link -> nowhere"), "{name}");
+                    }
+                    other => panic!("{name}, step {} failed, but: {other:?}", at + 1),
+                }
+                assert_eq!(output(&outcome), "", "{name}, step {}", at + 1);
+                nothing_is_left(place, &before, &format!("{name}, step {}", at + 1));
+                tried += 1;
+            }
+        }
+        println!("errors: {tried} (steps x {} plans)", plans.len());
+    });
+}
+
+#[test]
+fn a_killed_supervisor_leaves_nothing_wherever_it_stands() {
+    let name = "a_killed_supervisor_leaves_nothing_wherever_it_stands";
+    if apart::role().as_deref() == Some("supervisor") {
+        return supervise();
+    }
+    apart(name, |place| {
+        let plans = plans_that_work(place);
+        let mut tried = 0;
+        for (name_of_plan, plan) in &plans {
+            // The last place is that of the workload itself, which runs when its supervisor is killed.
+            for at in 0..=plan.steps.len() + 1 {
+                let stops = at <= plan.steps.len();
+                let plan = if stops { with(plan, at, Step::Checkpoint {}) } else { plan.clone() };
+                let file = place.join("plan.json");
+                fs::write(&file, serde_json::to_vec(&plan).expect("plans can be written")).expect("written");
+                let before = everything(place);
+                let what = format!("{name_of_plan}, the supervisor killed at step {}", at + 1);
+
+                let mut supervisor = start(name, &file);
+                let told = told(&mut supervisor);
+                let expected = if stops { format!("at {}", at + 1) } else { RAN.to_owned() };
+                assert_eq!(told, expected, "{what}");
+                // The control: there is something that could be left.
+                assert!(processes().len() > if stops { 1 } else { 2 }, "{what}: {:?}", processes());
+                assert!(namespaces().len() > namespaces_of_this().len(), "{what}");
+                supervisor.kill().expect("killed");
+                supervisor.wait().expect("reaped");
+                reap_all();
+                let mut rest = String::new();
+                supervisor.stdout.take().expect("piped").read_to_string(&mut rest).expect("readable");
+                assert!(!rest.contains(RAN) || !stops, "{what}: the workload ran");
+                drop(supervisor);
+                let marked = fs::remove_file(place.join("work/marker")).is_ok();
+                assert!(!(marked && stops), "{what}: the workload left a mark");
+                nothing_is_left(place, &before, &what);
+                tried += 1;
+            }
+        }
+        println!("supervisors killed: {tried} (steps x {} plans)", plans.len());
+    });
+}
+
+fn namespaces_of_this() -> Vec<std::path::PathBuf> {
+    let links = fs::read_dir("/proc/self/ns").expect("readable");
+    let mut all: Vec<_> = links.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Starts a supervisor of the plan in `file`.
+fn start(name: &str, file: &Path) -> Child {
+    let words = again(name, "supervisor");
+    let supervisor = std::process::Command::new(&words[0])
+        .args(&words[1..])
+        .env("PALISADE_TEST_PLAN", file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    apart::supervisors().insert(supervisor.id());
+    supervisor
+}
+
+/// What it tells first.
+fn told(supervisor: &mut Child) -> String {
+    let mut out = BufReader::with_capacity(1, supervisor.stdout.as_mut().expect("piped"));
+    loop {
+        let mut line = String::new();
+        assert!(out.read_line(&mut line).expect("readable") > 0, "it ended without having stood anywhere");
+        // The test runner has its say too.
+        if line.starts_with("at ") || line.trim_end() == RAN {
+            return line.trim_end().to_owned();
+        }
+    }
+}
+
+/// The supervisor that is killed: runs the workload, and stands at a checkpoint for ever.
+fn supervise() {
+    let file = std::env::var_os("PALISADE_TEST_PLAN").expect("a plan");
+    let plan: Plan = serde_json::from_slice(&fs::read(file).expect("readable")).expect("a plan");
+    let command =
+        Command::new("sh").args(workload("sleep 1000 & setsid sleep 1000")).stdin(palisade::Stdio::Null);
+    let mut hear = |event: Event| {
+        if let Event::Checkpoint { step, .. } = event {
+            println!("at {step}");
+            // Until somebody kills this process, or its own parent is gone.
+            let _ = std::io::stdin().read(&mut [0]);
+        }
+    };
+    let ended = palisade::run(&plan, command, None, Some(&mut hear));
+    panic!("it was to be killed, but: {ended:?}");
+}

@@ -1,0 +1,53 @@
+//! Plans of several shapes, decided on this host, over a workspace with something in it.
+
+use std::fs;
+use std::path::Path;
+
+use palisade::decide;
+use palisade_host::Depth;
+use palisade_plan::Plan;
+use palisade_policy::Document;
+
+/// Rules inside rules.
+const RULES: &str = "
+filesystem:
+  read_write: [., vendor/patches]
+  read_only: [vendor]
+  hidden: [.env, .git]
+  no_execute: [vendor, /tmp]
+process:
+  identity: root
+resources:
+  open_files: 100
+  file_size: 1MiB
+";
+
+/// A policy of each kind, by name.
+pub(crate) const POLICIES: [(&str, Option<&str>); 3] =
+    [("default", None), ("agent", None), ("rules", Some(RULES))];
+
+/// Makes the workspace that the policies are about.
+pub(crate) fn workspace(place: &Path) -> std::path::PathBuf {
+    let workspace = place.join("work");
+    for directory in ["vendor/patches", ".git/hooks"] {
+        fs::create_dir_all(workspace.join(directory)).expect("made");
+    }
+    for file in [".env", "vendor/lib.c", ".git/config"] {
+        fs::write(workspace.join(file), "content").expect("written");
+    }
+    workspace
+}
+
+/// The plan of each policy, for a run in `workspace` that the calling thread supervises.
+pub(crate) fn plans(workspace: &Path) -> Vec<(&'static str, Plan)> {
+    let decided = |(name, text): (&'static str, Option<&str>)| {
+        let policy = match text {
+            None => Document::builtin(name).expect("built in").policy,
+            Some(text) => Document::parse(name, text).expect("valid").policy,
+        };
+        let plan =
+            decide(&policy, workspace, Depth::Run).unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        (name, plan)
+    };
+    POLICIES.map(decided).into()
+}
