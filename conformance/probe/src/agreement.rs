@@ -10,6 +10,7 @@ fn decoded(word: &str, results: &[Option<i64>]) -> Result<Vec<u8>, Problem> {
     let lookup = |index: usize| results.get(index).copied().flatten();
     decode::percent(word.as_bytes(), lookup, |piece| match piece {
         Decoded::Byte(byte) => bytes.push(byte),
+        Decoded::Nonce => bytes.extend_from_slice(b"n0nce"),
         Decoded::Number(number) => bytes.extend_from_slice(number.to_string().as_bytes()),
     })?;
     Ok(bytes)

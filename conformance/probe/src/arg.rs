@@ -20,6 +20,8 @@ pub enum Piece {
     Bytes(Vec<u8>),
     /// The result of a statement, in decimal.
     Result(usize),
+    /// The nonce of the run.
+    Nonce,
 }
 
 /// An operand.
@@ -146,6 +148,7 @@ impl fmt::Display for Arg {
                 pieces.iter().try_for_each(|piece| match piece {
                     Piece::Bytes(bytes) => percent(out, bytes),
                     Piece::Result(index) => write!(out, "%{{{index}}}"),
+                    Piece::Nonce => out.write_str("%{n}"),
                 })
             }
             Arg::Memory(cells) => {
@@ -176,7 +179,7 @@ pub(crate) fn results_in(arg: &Arg) -> Vec<usize> {
             .iter()
             .filter_map(|piece| match piece {
                 Piece::Result(index) => Some(*index),
-                Piece::Bytes(_) => None,
+                Piece::Bytes(_) | Piece::Nonce => None,
             })
             .collect(),
         Arg::Memory(cells) => cells

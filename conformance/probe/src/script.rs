@@ -10,7 +10,7 @@
 //! | `12`, `-1`, `0xff` | an integer of 64 bits |
 //! | `bad`, `null` | the pointers 8 (always EFAULT) and 0 |
 //! | `nonce` | pointer to the nonce; the nonce, where a text is wanted |
-//! | `@text` | pointer to a text, percent-encoded; `%{K}` in it is the result of statement K in decimal |
+//! | `@text` | pointer to a text, percent-encoded; `%{K}` in it is the result of statement K in decimal, `%{n}` the nonce |
 //! | `#N` | pointer to N zeroed bytes (at most 4096), whose contents are reported |
 //! | `=HEX` | pointer to these bytes; `[OPERAND]` among the digits is the 8 bytes of that operand |
 //! | `$K` | result of statement K |

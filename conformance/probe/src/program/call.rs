@@ -101,6 +101,7 @@ impl Call<'_> {
                 |piece| match piece {
                     Piece::Byte(byte) => text.push(&[byte]),
                     Piece::Number(number) => text.push_signed(number),
+                    Piece::Nonce => text.push(self.nonce.bytes()),
                 },
             )?,
         }

@@ -75,7 +75,7 @@ pub(crate) fn integer(word: &[u8]) -> Option<i64> {
     if negative { 0_i64.checked_sub_unsigned(value) } else { Some(value.cast_signed()) }
 }
 
-/// Percent-decodes `word` into `sink`. `%{K}` stands for the result of statement K in decimal: a raw percent
+/// Percent-decodes `word` into `sink`. `%{K}` stands for the result of statement K in decimal, `%{n}` for the nonce: a raw percent
 /// sign is always written `%25`, so that the two cannot be confused.
 pub(crate) fn percent(
     word: &[u8],
@@ -86,6 +86,10 @@ pub(crate) fn percent(
     loop {
         match rest {
             [] => return Ok(()),
+            [b'%', b'{', b'n', b'}', tail @ ..] => {
+                sink(Piece::Nonce);
+                rest = tail;
+            }
             [b'%', b'{', tail @ ..] => {
                 let end = tail.iter().position(|byte| *byte == b'}').ok_or(Problem::Malformed)?;
                 sink(Piece::Number(result(&tail[..end], &results)?));
@@ -109,6 +113,7 @@ pub(crate) fn percent(
 pub(crate) enum Piece {
     Byte(u8),
     Number(i64),
+    Nonce,
 }
 
 /// The result that `$K` (here without the dollar) names.

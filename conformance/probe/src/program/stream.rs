@@ -45,7 +45,8 @@ pub(crate) fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-fn each_chunk(path: Terminated<'_>, visit: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+/// Calls `visit` with every piece of the file that a read gives.
+pub(crate) fn each_chunk(path: Terminated<'_>, visit: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
     let fd = kernel::open(path, O_RDONLY | O_CLOEXEC, 0)?;
     let mut chunk = [0; 4096];
     loop {

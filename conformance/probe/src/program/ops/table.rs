@@ -71,13 +71,17 @@ macro_rules! operations {
                 /// Searches all arguments in /proc, but for processes that carry the nonce. ret: a pid, or 0.
                 find_pid_by_cmdline("TEXT");
                 /// Opens FILE (`environ`, `root`, `fd`, ...) of every process in /proc but this one and its parent; meant
-                /// for attempts, whose parent is the probe itself. ret: how many could be opened; data:
-                /// their pids, joined by commas.
-                open_others("FILE");
+                /// for attempts, whose parent is the probe itself; and but for those with EXCEPT in their
+                /// arguments. ret: how many could be opened; data: their pids, joined by commas.
+                open_others("FILE [EXCEPT]");
                 /// Searches a whole file of any length. ret: 1 found, 0 not.
                 find_in_file("PATH TEXT");
                 /// The link /proc/PID/ns/NAME (PID default self). ret: inode number; data: `NAME:[inode]`.
                 ns_inode("NAME [PID]");
+                /// FILE of every process in /proc, KIND `file` or `link`. ret: number of distinct contents, an error being
+                /// one too, but for that of a first process that may not be looked at; data: what the first one
+                /// that could be read begins with.
+                distinct("KIND FILE");
                 /// ret: 1 if /proc/self is the pid that getpid returns, else 0; data: the link.
                 self_pid_matches_proc("");
             }
