@@ -3,7 +3,7 @@
 //! The path of a verification, one module a stage:
 //!
 //! - [`catalogue`]: what is probed, as data;
-//! - [`adapters`]: how each runtime is asked to run a workload;
+//! - [`adapters`]: how each runtime is asked to run a workload, [`entry`]: and through which way in;
 //! - [`lab`]: the world that probes may see: private namespaces, listeners, things to steal;
 //! - [`run`]: cases in a lab, side by side;
 //! - [`observation`]: what a run showed;
@@ -15,6 +15,7 @@
 
 pub mod adapters;
 pub mod catalogue;
+pub mod entry;
 pub mod glob;
 pub mod judge;
 pub mod known;

@@ -14,6 +14,7 @@ use palisade_policy::{Clause, Policy};
 
 use crate::adapters::{self, Adapter};
 use crate::catalogue::{self, Need, Outside, Probe, Tier};
+pub use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
 use crate::known::{self, Day, Deviation};
 use crate::lab::{self, Lab, LabOptions, World};
@@ -72,6 +73,8 @@ pub struct Options {
     pub locations: BTreeMap<String, String>,
     /// The name of the adapter.
     pub runtime: String,
+    /// The way by which workloads come into the sandbox.
+    pub entry: Entry,
     /// A pattern over probe ids.
     pub only: Option<String>,
     /// The form of the report.
@@ -157,7 +160,7 @@ pub fn verify(options: &Options) -> ExitCode {
 fn outside(options: &Options) -> Result<ExitCode, Failure> {
     // What can be refused without a lab is refused before there is one.
     check_runtime(options)?;
-    select(options, &World::described())?;
+    select(options, &described(options))?;
     Ok(match lab::enter(lab::inner_arguments(SUITE))? {
         0 => ExitCode::Held,
         1 => ExitCode::Failed,
@@ -166,13 +169,22 @@ fn outside(options: &Options) -> Result<ExitCode, Failure> {
     })
 }
 
+/// The lab as it would be.
+fn described(options: &Options) -> World {
+    World { entry: options.entry, ..World::described() }
+}
+
 fn check_runtime(options: &Options) -> Result<(), Failure> {
     let known = adapters::NAMES.contains(&options.runtime.as_str());
-    if known && (options.mutants.is_none() || options.runtime == "palisade") {
+    let plain = options.mutants.is_none() && options.entry == Entry::Run;
+    if known && (plain || options.runtime == "palisade") {
         return Ok(());
     }
-    let mut failure = if known {
+    let mut failure = if known && options.mutants.is_some() {
         Failure::new(ExitCode::Usage, "only the runtime palisade has mutants")
+    } else if known {
+        let why = format!("the runtime {} has no entry {}", options.runtime, options.entry);
+        Failure::new(ExitCode::Usage, why)
     } else {
         Failure::new(ExitCode::Usage, format!("no adapter for a runtime {:?}", options.runtime))
     };
@@ -198,7 +210,7 @@ fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
 }
 
 fn list(options: &Options) -> Result<ExitCode, Failure> {
-    let probes = select(options, &World::described())?;
+    let probes = select(options, &described(options))?;
     let mut out = io::stdout().lock();
     let written = match options.format {
         Format::Text => {
@@ -238,7 +250,7 @@ fn finished(written: io::Result<()>) -> io::Result<()> {
 
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
-    let lab = lab::build(&LabOptions::default())?;
+    let lab = lab::build(&LabOptions { entry: options.entry, ..LabOptions::default() })?;
     let argument = carry_policy(options, lab.world())?;
     let palisade = lab
         .world()
@@ -249,7 +261,7 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         let probes = select(options, lab.world())?;
         return Ok(mutants::run(options, &runner, palisade, probes, extent)?);
     }
-    let adapter = adapters::by_name(&options.runtime, palisade)
+    let adapter = adapters::by_name(&options.runtime, palisade, options.entry)
         .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?;
     let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
     let probes = select(options, lab.world())?;
@@ -289,6 +301,7 @@ fn report(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime: adapter.name().to_owned(),
         runtime_version: Some(version),
+        entry: options.entry,
         policy: options.policy.name.clone(),
         policy_argument: options.policy_argument.clone(),
         host: host(runner.lab),

@@ -32,6 +32,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("a process that was killed is noticed", canary_process),
     ("what survives a killed runtime is counted and killed", survivors),
     ("what outlives a run that ended by itself is counted", outlived),
+    ("what outlives many early ends is counted, whatever its arguments", early),
+    ("a second sandbox waits beside the first and is gone after", beside),
+    ("a second sandbox that fails or ends is no evidence", beside_fails),
+    ("files are given where they are asked for, and a change of what stood in them is noticed", files),
     ("a mount that is made meanwhile is seen by an unsandboxed probe, and gone after", mount_meanwhile),
     ("a mount or a name that is left over is noticed", left_over),
     ("a signal to the runtime is seen as its end", signal),
@@ -220,6 +224,66 @@ fn outlived(runner: &Runner<'_>) -> Result<(), String> {
     equal(left.attempt, Ok(Seen::Survivors(1)))?;
     let nobody = probe().script([attempt!("sys", SYS_getpid)]).interfere(0, Action::LetEnd);
     equal(observe(runner, nobody)?.attempt, Ok(Seen::Survivors(0)))
+}
+
+fn early(runner: &Runner<'_>) -> Result<(), String> {
+    let early = |script: Vec<_>| {
+        let last = script.len() - 1;
+        probe().script(script).interfere(last, Action::KillEarly(6)).serial()
+    };
+    let daemon = attempt!("double_fork_setsid", "/tmp/palisade-early", 4);
+    let left = observe(runner, early(vec![daemon, attempt!("sleep_ms", 5_000)]))?;
+    // The first round ends at once, the last one well after the orphan was made.
+    match left.attempt {
+        Ok(Seen::Survivors(1..)) => {}
+        other => return Err(format!("{other:?}")),
+    }
+    equal(observe(runner, early(vec![attempt!("sleep_ms", 0)]))?.attempt, Ok(Seen::Survivors(0)))
+}
+
+fn beside(runner: &Runner<'_>) -> Result<(), String> {
+    let finds = || attempt!("find_pid_by_cmdline", "palisade-engine-beside");
+    let waits = || attempt!("sleep_ms", 5_000);
+    let with = probe().beside([setup!("env_has", "palisade-engine-beside"), waits()]).script([finds()]);
+    match observe(runner, with)?.attempt {
+        Ok(Seen::Returned { ret: 1.., errno: 0, .. }) => {}
+        other => return Err(format!("{other:?}")),
+    }
+    equal(
+        observe(runner, probe().script([finds()]))?.attempt.map(|seen| Returns(0).contains(&seen)),
+        Ok(true),
+    )
+}
+
+fn beside_fails(runner: &Runner<'_>) -> Result<(), String> {
+    let other = |script: [_; 2]| probe().beside(script).script([attempt!("sleep_ms", 300)]);
+    let fails = other([setup!("open", "/nonexistent", O_RDONLY), attempt!("sleep_ms", 5_000)]);
+    let ends = other([setup!("sys", SYS_getpid), attempt!("sleep_ms", 0)]);
+    for probe in [fails, ends] {
+        match observe(runner, probe)?.attempt {
+            Err(Unseen::Harness(why)) if why.contains("the other sandbox") => {}
+            other => return Err(format!("{other:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn files(runner: &Runner<'_>) -> Result<(), String> {
+    use palisade_conformance::catalogue::Stream;
+    let with = |stream, path: &str, flags| {
+        let script = [attempt!("open", path, flags), attempt!("sys", SYS_write, result(0), bytes("x"), 1)];
+        probe().script(script).on_files().canary(Canary::Stream(stream))
+    };
+    equal(heard(runner, with(Stream::Output, "/dev/null", O_WRONLY))?, None)?;
+    equal(heard(runner, with(Stream::Input, "/proc/self/fd/0", O_WRONLY))?.is_some(), true)?;
+    equal(heard(runner, with(Stream::Errors, "/proc/self/fd/2", O_WRONLY))?.is_some(), true)?;
+    let command = probe().command(["/bin/sh", "-c", "read line; echo got $line; echo err >&2"]).on_files();
+    let seen = observe(runner, command)?;
+    equal(seen.stderr, "err".to_owned())?;
+    match seen.attempt {
+        Ok(Seen::Exited { code: 0, stdout }) => equal(stdout.starts_with(b"got before-"), true),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 fn mount_meanwhile(runner: &Runner<'_>) -> Result<(), String> {

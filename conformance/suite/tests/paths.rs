@@ -152,7 +152,8 @@ enum Act {
 
 fn inside(exe: &Path) -> Result<(), String> {
     let tools = vec![("runtime".to_owned(), exe.to_owned())];
-    let lab = lab::build(&LabOptions { tools }).map_err(|error| error.to_string())?;
+    let lab =
+        lab::build(&LabOptions { tools, ..LabOptions::default() }).map_err(|error| error.to_string())?;
     let Some(document) = Document::builtin("default") else { return Err("no built-in policy".to_owned()) };
     let runner = Runner::new(&lab, "default", &document.policy);
     let tried = runner.each(&[()], |()| true, |place, ()| try_policies(&lab, place));

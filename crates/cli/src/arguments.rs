@@ -185,6 +185,9 @@ pub(crate) struct Verify {
     /// The sandbox to probe; `none` is the unsandboxed control
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runtime: Runtime,
+    /// How the workload comes in: as what the sandbox is started for, added to one that runs already, or on a terminal
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) entry: Entry,
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,
@@ -205,6 +208,14 @@ pub(crate) struct Verify {
     /// Only mutants whose name matches
     #[arg(long, value_name = "GLOB", requires = "mutants")]
     pub(crate) mutant: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Entry {
+    #[default]
+    Run,
+    Exec,
+    Pty,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

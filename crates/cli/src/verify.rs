@@ -8,7 +8,7 @@ use palisade_conformance::verify::{self as suite, Options};
 use palisade_host::{Depth, survey};
 use palisade_policy::Document;
 
-use crate::arguments::{Format, Mutants, Runtime, Verify};
+use crate::arguments::{Entry, Format, Mutants, Runtime, Verify};
 use crate::{message, source};
 
 pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
@@ -47,6 +47,11 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             Runtime::None => "none",
         }
         .to_owned(),
+        entry: match arguments.entry {
+            Entry::Run => suite::Entry::Run,
+            Entry::Exec => suite::Entry::Exec,
+            Entry::Pty => suite::Entry::Pty,
+        },
         only: arguments.only.clone(),
         format: match arguments.format {
             Format::Text => suite::Format::Text,

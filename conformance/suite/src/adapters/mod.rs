@@ -17,6 +17,8 @@ pub use palisade::Palisade;
 
 use palisade_policy::Policy;
 
+use crate::entry::Entry;
+
 /// The names of all adapters.
 pub const NAMES: &[&str] = &["palisade", "none"];
 
@@ -36,6 +38,8 @@ pub struct Case<'a> {
     pub argv: &'a [String],
     /// The directory that the run starts in.
     pub cwd: &'a Path,
+    /// The probe program, for an entry that needs a process which runs already. Executable inside.
+    pub probe: &'a Path,
 }
 
 /// What to execute so that the workload runs under the policy.
@@ -87,12 +91,18 @@ pub trait Adapter: Sync {
 
     /// What its exit code means.
     fn exit(&self, code: i32) -> Exit;
+
+    /// The way by which its workloads come in.
+    fn entry(&self) -> Entry {
+        Entry::Run
+    }
 }
 
-/// The adapter with this name. `palisade` is the executable of that runtime as the lab sees it.
-pub fn by_name(name: &str, palisade: &Path) -> Option<Box<dyn Adapter>> {
+/// The adapter with this name. `palisade` is the executable of that runtime as the lab sees it, `entry` the way in for
+/// runtimes that have several.
+pub fn by_name(name: &str, palisade: &Path, entry: Entry) -> Option<Box<dyn Adapter>> {
     match name {
-        "palisade" => Some(Box::new(Palisade::with_policy(palisade))),
+        "palisade" => Some(Box::new(Palisade::with_policy(palisade).through(entry))),
         "none" => Some(Box::new(None)),
         _ => Option::None,
     }
@@ -107,7 +117,7 @@ mod tests {
         let policy = crate::catalogue::tests::policies().remove(0);
         let source = PolicySource { argument: "/lab/policy.yaml", policy: &policy };
         let argv = ["/work/probe".to_owned(), "n0nce".to_owned(), "a:sys 39".to_owned()];
-        let case = Case { argv: &argv, cwd: Path::new("/work") };
+        let case = Case { argv: &argv, cwd: Path::new("/work"), probe: Path::new("/work/probe") };
         let invocation = adapter.translate(source, case).unwrap();
         let words: Vec<String> =
             invocation.argv.iter().map(|word| crate::report::escape(word.as_bytes())).collect();
@@ -117,7 +127,10 @@ mod tests {
     #[test]
     fn every_name_has_an_adapter_of_that_name() {
         for name in NAMES {
-            assert_eq!(by_name(name, Path::new("/bin/palisade")).map(|adapter| adapter.name()), Some(*name));
+            assert_eq!(
+                by_name(name, Path::new("/bin/palisade"), Entry::Run).map(|adapter| adapter.name()),
+                Some(*name)
+            );
         }
     }
 
@@ -129,6 +142,11 @@ mod tests {
     #[test]
     fn palisade_under_a_plan() {
         insta::assert_snapshot!(shown(&Palisade::with_plan("/lab/palisade", "/lab/plan.json")));
+    }
+
+    #[test]
+    fn palisade_through_exec() {
+        insta::assert_snapshot!(shown(&Palisade::with_policy("/lab/palisade").through(Entry::Exec)));
     }
 
     #[test]

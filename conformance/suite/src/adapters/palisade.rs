@@ -5,26 +5,36 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
+use crate::entry::Entry;
+use crate::run::stage;
 
 /// Exit code of the runtime for its own failures: policy, refusal, set-up.
 const OWN_FAILURE: i32 = 125;
 
-/// `palisade run`, under a policy or under a plan given as data.
+/// `palisade run`, under a policy or under a plan given as data; or `palisade exec`, into a sandbox of its own.
 #[derive(Clone, Debug)]
 pub struct Palisade {
     exe: PathBuf,
     plan: Option<PathBuf>,
+    entry: Entry,
 }
 
 impl Palisade {
     /// Runs under the policy of the verification.
     pub fn with_policy(exe: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into(), plan: None }
+        Self { exe: exe.into(), plan: None, entry: Entry::Run }
     }
 
     /// Runs under a plan instead: how a mutant runs.
     pub fn with_plan(exe: impl Into<PathBuf>, plan: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into(), plan: Some(plan.into()) }
+        Self { exe: exe.into(), plan: Some(plan.into()), entry: Entry::Run }
+    }
+
+    /// The same, by another way in.
+    #[must_use]
+    pub fn through(mut self, entry: Entry) -> Self {
+        self.entry = entry;
+        self
     }
 }
 
@@ -45,10 +55,17 @@ impl Adapter for Palisade {
     }
 
     fn translate(&self, policy: PolicySource<'_>, case: Case<'_>) -> Result<Invocation, Inexpressible> {
-        let mut argv: Vec<OsString> = vec![self.exe.clone().into(), "run".into()];
-        match &self.plan {
-            Some(plan) => argv.extend(["--plan".into(), plan.clone().into()]),
-            Option::None => argv.extend(["--policy".into(), policy.argument.into()]),
+        let what: [OsString; 2] = match &self.plan {
+            Some(plan) => ["--plan".into(), plan.clone().into()],
+            Option::None => ["--policy".into(), policy.argument.into()],
+        };
+        let mut argv: Vec<OsString> = Vec::new();
+        if self.entry == Entry::Exec {
+            argv.extend(stage::added(&self.exe, case.probe));
+            argv.extend(what);
+        } else {
+            argv.extend([self.exe.clone().into(), "run".into()]);
+            argv.extend(what);
         }
         argv.push("--".into());
         argv.extend(case.argv.iter().map(Into::into));
@@ -57,5 +74,9 @@ impl Adapter for Palisade {
 
     fn exit(&self, code: i32) -> Exit {
         if code == OWN_FAILURE { Exit::Runtime } else { Exit::Workload(code) }
+    }
+
+    fn entry(&self) -> Entry {
+        self.entry
     }
 }

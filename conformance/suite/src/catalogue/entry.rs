@@ -152,6 +152,14 @@ pub struct Interference {
 pub enum Action {
     /// Kills the runtime's own process with SIGKILL; then `Seen` is the number of processes that survive it.
     KillRuntime,
+    /// Kills the runtime's children, and so the first process of its sandbox; then `Seen` is the number of processes
+    /// that survive it, the runtime's own included.
+    KillFirst,
+    /// Starts the runtime that many times, and kills its own process with SIGKILL after a time that grows from nothing to
+    /// somewhat more than it needs to start the workload; then `Seen` is the number of processes that are left. The
+    /// entry must be [serial](Probe::serial): every process that was not there before counts. `after` is the
+    /// announcement by which that time is measured.
+    KillEarly(u32),
     /// Sends this signal to the runtime; then `Seen` is the runtime's exit code.
     Signal(Signal),
     /// Does nothing but wait for the end; then `Seen` is the number of processes that survive it.
@@ -194,6 +202,9 @@ pub struct Probe {
     pub planted: Vec<Planted>,
     /// What is done to the runtime while the workload runs.
     pub interference: Option<Interference>,
+    /// What runs meanwhile in a second sandbox of the same runtime and policy, in the same workspace. It has done its
+    /// set-up before the workload starts, and is killed when that has ended.
+    pub beside: Option<Script>,
     /// How long to wait after the end of the run before the canary is looked at.
     pub settle: Duration,
     /// Whether it must run while no other case runs.
@@ -232,6 +243,7 @@ impl Probe {
             absent: None,
             planted: Vec::new(),
             interference: None,
+            beside: None,
             settle: Duration::ZERO,
             serial: false,
             streams: Streams::Pipes,
@@ -344,6 +356,13 @@ impl Probe {
     #[must_use]
     pub fn interfere(mut self, after: usize, action: Action) -> Self {
         self.interference = Some(Interference { after, action });
+        self
+    }
+
+    /// Runs statements in a second sandbox meanwhile: set-up, and then at least one attempt that waits.
+    #[must_use]
+    pub fn beside(mut self, statements: impl IntoIterator<Item = Statement>) -> Self {
+        self.beside = Some(statements.into_iter().collect());
         self
     }
 

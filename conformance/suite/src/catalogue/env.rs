@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use palisade_policy::Policy;
 
+use super::exec::open_others;
 use super::prelude::*;
+use crate::entry::Entry;
 use crate::lab::World;
 
 /// Entries of the group `env`.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
-    let mut probes = vec![only_declared(world, policy), init_arguments(), init_environment()];
+    let mut probes = vec![only_declared(world, policy), init_arguments(), init_environment(world)];
     probes.extend(of_the_callers(world, policy));
     let passed =
         |name: &String| policy.environment.pass.contains(name) || policy.environment.set.contains_key(name);
@@ -90,13 +92,20 @@ fn only_declared(world: &World, policy: &Policy) -> Probe {
         |name: &str| ["LANG", "TERM"].contains(&name) || world.env_secrets.iter().any(|(n, _)| n == name);
     names.extend(policy.environment.pass.iter().filter(|name| known(name)).map(|name| (name.as_str(), ())));
     names.extend(policy.environment.set.keys().map(|name| (name.as_str(), ())));
-    let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    let declared = Returns(i64::try_from(names.len()).unwrap_or(i64::MAX));
+    let expect = if world.entry == Entry::Pty && !names.contains_key("TERM") {
+        // A program on a terminal has to know of which kind it is.
+        let with_term = Returns(i64::try_from(names.len() + 1).unwrap_or(i64::MAX));
+        declared.or(Expect::all_of([with_term, Expect::data_contains("TERM")]))
+    } else {
+        declared
+    };
     Probe::denies("env/only-declared", High)
         .serves("environment.pass", "ENV-1")
         .requires("the environment holds PATH, HOME, and what the policy passes or sets")
         .operation("count the variables of the environment")
         .script([control!("env_has", "PATH"), attempt!("environ", "names")])
-        .expect(Returns(count))
+        .expect(expect)
 }
 
 /// Its arguments name the policy and the workload, and a caller may have put a secret there.
@@ -114,11 +123,11 @@ fn init_arguments() -> Probe {
 }
 
 /// The first process of a sandbox inherits the memory of its supervisor.
-fn init_environment() -> Probe {
+fn init_environment(world: &World) -> Probe {
     Probe::denies("env/init-environment", Critical)
         .serves("process.capabilities", "ENV-2")
         .requires("the environment of the sandbox's first process cannot be read")
         .operation("open the environment of every other process")
-        .script([control!("read_file", "/proc/self/environ"), attempt!("open_others", "environ")])
+        .script([control!("read_file", "/proc/self/environ"), open_others(world, "environ")])
         .expect(Returns(0))
 }

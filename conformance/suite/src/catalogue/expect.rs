@@ -33,6 +33,8 @@ pub enum Expect {
     Returns(i64),
     /// Succeeds and returns this or less.
     AtMost(i64),
+    /// Succeeds and returns this or more.
+    AtLeast(i64),
     /// Succeeds and reports exactly this (a command: prints it).
     DataIs(Vec<u8>),
     /// Succeeds and reports anything but this.
@@ -143,6 +145,7 @@ impl Expect {
             Self::Succeeds => seen.output().is_some(),
             Self::Returns(value) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret == value),
             Self::AtMost(most) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret <= most),
+            Self::AtLeast(least) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret >= least),
             Self::DataIs(data) => output_is(&|output| output == data),
             Self::DataIsNot(data) => output_is(&|output| output != data),
             // Nothing is known about the outside here; the judge asks `knowing` first.
@@ -193,6 +196,7 @@ impl fmt::Display for Expect {
             Self::Succeeds => f.write_str("success"),
             Self::Returns(value) => write!(f, "success, {value}"),
             Self::AtMost(most) => write!(f, "success, at most {most}"),
+            Self::AtLeast(least) => write!(f, "success, at least {least}"),
             Self::DataIs(data) => write!(f, "exactly {}", quoted(data)),
             Self::DataIsNot(data) => write!(f, "anything but {}", quoted(data)),
             Self::DiffersFromOutside => f.write_str("something else than outside"),
@@ -241,6 +245,8 @@ mod tests {
     #[case(Expect::AtMost(3), Seen::returned(3), true)]
     #[case(Expect::AtMost(3), Seen::returned(4), false)]
     #[case(Expect::AtMost(3), Seen::failed(EPERM), false)]
+    #[case(Expect::AtLeast(1), Seen::returned(1), true)]
+    #[case(Expect::AtLeast(1), Seen::returned(0), false)]
     #[case(Expect::data_is("x"), Seen::reported("x"), true)]
     #[case(Expect::data_is("x"), Seen::reported("xy"), false)]
     #[case(Expect::data_contains("bc"), Seen::reported("abcd"), true)]

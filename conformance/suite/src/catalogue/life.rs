@@ -1,4 +1,8 @@
-//! The end of things: nothing outlives the supervisor, and endings are told as they were.
+//! The end of things: nothing outlives the supervisor, nothing is left, and endings are told as they were; and two sandboxes
+//! that live at once are nothing to each other.
+
+mod beside;
+mod leftovers;
 
 use nix::sys::signal::Signal;
 use palisade_policy::Policy;
@@ -10,7 +14,7 @@ use crate::lab::World;
 const CLAUSE: &str = "process.identity";
 
 /// Entries of the group `life`.
-pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let orphan = |keep: bool| {
         let statement = attempt!("double_fork_setsid", "/tmp/palisade-orphan", 15);
         if keep { statement.arg("keep") } else { statement }
@@ -39,8 +43,91 @@ pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
             vec![ignore(Signal::SIGTERM), ignore(Signal::SIGHUP), wait()],
         ),
     ];
-    probes.extend(endings());
+    probes.extend(trees());
+    probes.extend(early());
+    probes.extend(endings(world));
+    probes.extend(beside::probes(world, policy));
+    probes.extend(leftovers::probes(world, policy));
     probes
+}
+
+/// Trees that do not end by themselves, and ends that are not the supervisor's.
+fn trees() -> Vec<Probe> {
+    let orphan = |keep: bool| {
+        let statement = attempt!("double_fork_setsid", "/tmp/palisade-orphan", 15);
+        if keep { statement.arg("keep") } else { statement }
+    };
+    let wait = |milliseconds: u32| attempt!("sleep_ms", milliseconds);
+    let stop = || attempt!("kill_check", result(0), Signal::SIGSTOP as i32);
+    let ends = |id: &str, requirement: &str, operation: &str, script: Vec<Statement>, action: Action| {
+        let last = script.len() - 1;
+        Probe::denies(id, High)
+            .serves(CLAUSE, "LIFE-1")
+            .requires(requirement)
+            .operation(operation)
+            .script(script)
+            .interfere(last, action)
+            .expect(NothingSurvives)
+            .outside(Outside::NotRun("there is no supervisor"))
+    };
+    let with_supervisor = "no process of the sandbox outlives its supervisor";
+    let with_workload = "no process of the sandbox outlives the workload";
+    vec![
+        ends(
+            "life/stopped-orphan",
+            with_supervisor,
+            "kill the supervisor after an orphan has been stopped",
+            vec![orphan(false), stop(), wait(5000)],
+            Action::KillRuntime,
+        ),
+        ends(
+            "life/first-process-killed",
+            "no process of the sandbox, nor its supervisor, outlives the sandbox's first process",
+            "kill the sandbox's first process while the workload sleeps",
+            vec![wait(5000)],
+            Action::KillFirst,
+        ),
+        ends(
+            "life/orphan-at-end",
+            with_workload,
+            "leave an orphan and end",
+            vec![orphan(false), wait(0)],
+            Action::LetEnd,
+        ),
+        ends(
+            "life/stopped-orphan-at-end",
+            with_workload,
+            "leave a stopped orphan and end",
+            vec![orphan(false), stop(), wait(0)],
+            Action::LetEnd,
+        ),
+        ends(
+            "life/orphan-at-end-holds-output",
+            with_workload,
+            "leave an orphan that holds the output open, and end",
+            vec![orphan(true), wait(0)],
+            Action::LetEnd,
+        ),
+    ]
+}
+
+/// The supervisor is killed at every moment of a start.
+fn early() -> Vec<Probe> {
+    let early = |id: &str, rounds: u32| {
+        Probe::denies(id, High)
+            .serves(CLAUSE, "LIFE-1")
+            .requires("no process of the sandbox outlives its supervisor, at whatever moment that is killed")
+            .operation(format!(
+                "kill the supervisor {rounds} times, each time somewhat later after its start"
+            ))
+            .script([attempt!("sleep_ms", 5000)])
+            .interfere(0, Action::KillEarly(rounds))
+            .expect(NothingSurvives)
+            .outside(Outside::NotRun("there is no supervisor to kill"))
+            .canary(Canary::Mounts)
+            .serial()
+    };
+    vec![early("life/early-kill", 24), early("life/early-kill-often", 1000).soak()]
 }
 
 /// rt_sigaction(2) with SIG_IGN.
@@ -63,7 +150,7 @@ fn killed(id: &str, operation: &str, attempts: Vec<Statement>) -> Probe {
         .outside(Outside::NotRun("there is no supervisor to kill"))
 }
 
-fn endings() -> Vec<Probe> {
+fn endings(world: &World) -> Vec<Probe> {
     let ends = |id: &str, script: &str, code: i32, outside: Expect| {
         Probe::allows(id, Medium)
             .serves(CLAUSE, "LIFE-2")
@@ -98,6 +185,6 @@ fn endings() -> Vec<Probe> {
                 attempt!("sleep_ms", 300),
                 attempt!("list_pids"),
             ])
-            .expect(AtMost(3)),
+            .expect(AtMost(world.few_processes())),
     ]
 }

@@ -67,6 +67,7 @@ mod cap;
 mod dev;
 mod dns;
 mod env;
+mod exec;
 mod fd;
 mod fs;
 mod ipc;
@@ -96,6 +97,7 @@ pub use canary::{Canary, Stream};
 pub use entry::{
     Action, BEFORE, Class, Interference, Need, Outside, Planted, Probe, Severity, Streams, Tier, Workload,
 };
+pub(crate) use exec::FIRST;
 pub use expect::{Expect, PROMPT};
 
 use crate::lab::World;
@@ -114,6 +116,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "dev", probes: dev::probes },
     Group { name: "dns", probes: dns::probes },
     Group { name: "env", probes: env::probes },
+    Group { name: "exec", probes: exec::probes },
     Group { name: "fd", probes: fd::probes },
     Group { name: "fs", probes: fs::probes },
     Group { name: "ipc", probes: ipc::probes },

@@ -2,6 +2,7 @@
 
 use palisade_policy::Policy;
 
+use super::exec::open_others;
 use super::prelude::*;
 use crate::lab::{Endpoint, World};
 
@@ -67,7 +68,7 @@ const PROCFS: &str = "type=0x9fa0 ";
 /// Entries of the group `proc`.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = processes(world);
-    probes.extend(foreign());
+    probes.extend(foreign(world));
     probes.extend(MASKED.iter().map(|name| masked(name)));
     probes.extend(OPENED.iter().map(|name| opened(name)));
     probes.extend(around_masks());
@@ -87,7 +88,7 @@ fn processes(world: &World) -> Vec<Probe> {
             .requires("no process is listed but the sandbox's first one and what the workload started")
             .operation("list the processes in /proc")
             .script([attempt!("list_pids")])
-            .expect(AtMost(3)),
+            .expect(AtMost(world.few_processes())),
         Probe::denies("proc/other/cmdline", Critical)
             .serves("process.identity", "PROC-2")
             .requires("the arguments of a process outside cannot be found")
@@ -108,7 +109,7 @@ fn processes(world: &World) -> Vec<Probe> {
 
 /// What belongs to processes that the workload did not start: outside there is one of the same user that anybody may
 /// look into, inside there is the sandbox's first process.
-fn foreign() -> Vec<Probe> {
+fn foreign(world: &World) -> Vec<Probe> {
     let files = [
         ("environ", Critical),
         ("mem", Critical),
@@ -128,7 +129,7 @@ fn foreign() -> Vec<Probe> {
             .serves("process.capabilities", "PROC-2")
             .requires("nothing of a process that the workload did not start can be opened")
             .operation(format!("open /proc/PID/{file} of every other process"))
-            .script([attempt!("open_others", file)])
+            .script([open_others(world, file)])
             .expect(Returns(0))
     };
     files.into_iter().map(one).collect()

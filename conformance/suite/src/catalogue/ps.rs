@@ -126,12 +126,6 @@ fn outside_besides(world: &World) -> Vec<Probe> {
         ),
         ("ps/session-outside", look, "getsid(2)", vec![attempt!("sys", libc::SYS_getsid, pid)]),
         (
-            "ps/robust-list-outside",
-            look,
-            "get_robust_list(2)",
-            vec![attempt!("sys", libc::SYS_get_robust_list, pid, buffer(8), buffer(8))],
-        ),
-        (
             "ps/prlimit-write-outside",
             "the limits of no process outside can be read or set",
             "prlimit(2) that sets no core dumps",

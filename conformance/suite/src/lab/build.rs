@@ -17,6 +17,7 @@ use super::guard::{Isolated, assert_isolated};
 use super::mounts::{self, Covered, PlantedMount};
 use super::world::{Caller, Mint, Presence, Tool, Workspace, World};
 use super::{caps, decoy, leaks, network, objects, scene, seal};
+use crate::entry::Entry;
 
 /// What the caller wants to have in the lab besides what is always there.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct LabOptions {
     /// Executables to carry in, by name: the runtime under test, wherever it lies. A name becomes a file name.
     /// The suite's own executable is always there as `palisade`.
     pub tools: Vec<(String, PathBuf)>,
+    /// The way in which workloads will come into the sandbox: noted in the world, for the catalogue.
+    pub entry: Entry,
 }
 
 /// A running lab. It ends with the process: the kernel takes the namespaces down.
@@ -52,6 +55,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     caps::lose_over_exec().during(|| "drop ambient capabilities".to_owned())?;
     let mut world = World::layout(caller(isolated), &Mint::new(random_word()?));
     world.namespaces = isolated.namespaces();
+    world.entry = options.entry;
 
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::canary::{Endpoint, Proto};
 pub use super::namespaces::Namespaces;
+use crate::entry::Entry;
 
 /// The directory that holds all the lab's own files; a tmpfs of the lab's mount namespace covers its parent.
 pub const BASE: &str = "/mnt/lab";
@@ -319,6 +320,8 @@ pub struct World {
     pub env_secrets: Vec<(String, String)>,
     /// The `PATH` that the runtime inherits; its last entry names nothing that exists.
     pub caller_path: String,
+    /// The way in which workloads come into the sandbox.
+    pub entry: Entry,
     /// Namespaces of the lab: what a sandbox must differ from.
     pub namespaces: Namespaces,
     /// Tools carried in.
@@ -405,6 +408,7 @@ impl World {
             pty: PathBuf::from("/dev/pts/0"),
             pty_presence: Presence::Planted,
             leaks: leaks(),
+            entry: Entry::default(),
             namespaces: Namespaces::default(),
             tools: Vec::new(),
             base,
@@ -436,6 +440,12 @@ impl World {
     pub fn env_secret(&self, name: &str) -> &str {
         let found = self.env_secrets.iter().find(|(n, _)| n == name);
         found.map_or_else(|| panic!("no environment secret {name:?} in the lab"), |(_, value)| value.as_str())
+    }
+
+    /// How many processes a workload may see that starts none itself: the sandbox's first one, the probe, the child that
+    /// makes its attempts; and the one that runs already where the workload is added.
+    pub fn few_processes(&self) -> i64 {
+        3 + i64::from(self.entry == Entry::Exec)
     }
 
     /// The tool carried in under this name, if it was.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One mutant.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,15 @@ fn groups(kind: &str) -> &'static [&'static str] {
             &["sys", "mnt", "uring", "key", "kern", "ns", "xmem", "tty", "net", "time", "ps"]
         }
         _ => &[],
+    }
+}
+
+/// The groups that look at what one namespace keeps apart.
+fn alone(namespace: &str) -> &'static [&'static str] {
+    match namespace {
+        "pid" => &["ps", "life"],
+        "network" => &["net", "ipc", "life"],
+        _ => &["ns"],
     }
 }
 
@@ -178,10 +187,24 @@ impl Site<'_> {
                 let kept = Value::from(vec!["CAP_SYS_ADMIN"]);
                 mutants.push(self.with("keep CAP_SYS_ADMIN", "/keep", kept, About::Step));
             }
-            "mount_tmpfs" => mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step)),
+            "mount_tmpfs" => {
+                mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step));
+                mutants.extend(self.the_hosts());
+            }
+            "mount_proc" | "mount_devpts" => mutants.extend(self.the_hosts()),
             "install_seccomp" => self.weaker_filter(mutants),
             _ => {}
         }
+    }
+
+    /// The file system of the host at the same place, instead of one of the sandbox's own.
+    fn the_hosts(&self) -> Option<Mutant> {
+        let path = self.operands.get("path")?;
+        let attributes = json!({"read_only": false, "nosuid": true, "nodev": false, "noexec": false});
+        let bind = json!({"source": path, "path": path, "attributes": attributes, "recursive": true});
+        let mut plan = self.plan.clone();
+        *plan.pointer_mut(&format!("/steps/{}/step", self.index))? = json!({ "mount_bind": bind });
+        Some(self.mutant(format!("weaken {}: the host's", self.label()), plan, About::Step))
     }
 
     fn fewer_namespaces(&self, mutants: &mut Vec<Mutant>) {
@@ -191,7 +214,41 @@ impl Site<'_> {
             fewer.remove(index);
             let what = format!("without {}", name.as_str().unwrap_or("one"));
             mutants.push(self.with(&what, "/namespaces", fewer.into(), About::Step));
+            mutants.extend(self.without_all_of(name.as_str().unwrap_or_default()));
         }
+    }
+
+    /// Without a namespace, without the steps that could not be done then, and without the scopes of Landlock, which begin
+    /// with its ABI 6 and keep the same things apart. Without the namespace alone such a step fails, and nothing runs; what
+    /// the namespace is for shows only where nothing else is in the way.
+    fn without_all_of(&self, namespace: &str) -> Option<Mutant> {
+        let (what, needs): (&str, fn(&str, &str) -> bool) = match namespace {
+            "pid" => ("and without /proc", |kind, path| {
+                kind == "forbid_user_namespaces" || path == "/proc" || path.starts_with("/proc/")
+            }),
+            "network" => ("and without loopback", |kind, _| kind == "loopback_up"),
+            "uts" => ("and without a name", |kind, _| kind == "set_hostname"),
+            _ => return None,
+        };
+        let mut plan = self.plan.clone();
+        let namespaces = plan.pointer_mut(&format!("/steps/{}/step/{}/namespaces", self.index, self.kind))?;
+        namespaces.as_array_mut()?.retain(|name| name != namespace);
+        let steps = plan.get_mut("steps")?.as_array_mut()?;
+        for step in steps.iter_mut() {
+            if let Some(abi) = step.pointer_mut("/step/restrict_landlock/abi") {
+                *abi = abi.as_u64().map_or(0, |abi| abi.min(5)).into();
+            }
+        }
+        steps.retain(|step| {
+            let body = step.get("step").and_then(Value::as_object).and_then(|body| body.iter().next());
+            let path = |operands: &Value| operands.get("path")?.as_str().map(str::to_owned);
+            body.is_none_or(|(kind, operands)| {
+                // A directory to mount on takes nothing from anybody.
+                kind == "make_directory" || !needs(kind, &path(operands).unwrap_or_default())
+            })
+        });
+        let name = format!("weaken {}: without {namespace}, {what}", self.label());
+        Some(Mutant { groups: alone(namespace), ..self.mutant(name, plan, About::Step) })
     }
 
     fn weaker_filter(&self, mutants: &mut Vec<Mutant>) {
@@ -229,7 +286,6 @@ impl Site<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn plan() -> Value {
         json!({"version": 1, "directory": "/work", "environment": {"PATH": "/bin"}, "steps": [

@@ -18,6 +18,7 @@ use super::derive::{self, About, Mutant};
 use super::matrix::{Fate, Matrix, Row, SCHEMA};
 use crate::adapters::Palisade;
 use crate::catalogue::{Need, Outside, Probe, Severity, Workload};
+use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
 use crate::lab::Lab;
 use crate::observation::{Observation, Unseen};
@@ -37,6 +38,8 @@ struct Bench<'a> {
     /// Probes that this machine cannot judge, with reasons.
     unsupported: BTreeMap<String, (Probe, String)>,
     extent: Extent,
+    /// The way by which workloads come in.
+    entry: Entry,
     /// The plan without a mutation.
     plan: &'a Value,
 }
@@ -64,7 +67,7 @@ pub fn run(
     }
     let dir = runner.lab.world().base.join("tools/plans");
     fs::create_dir_all(&dir)?;
-    let bench = match Bench::set_up(runner, palisade, probes, extent, &dir, &plan)? {
+    let bench = match Bench::set_up(runner, palisade, probes, extent, options.entry, &dir, &plan)? {
         Ok(bench) => bench,
         Err(failing) => {
             eprintln!("error: the plan itself is not clean, so no mutant can be told from it");
@@ -144,12 +147,13 @@ impl<'a> Bench<'a> {
         palisade: &'a Path,
         probes: Vec<Probe>,
         extent: Extent,
+        entry: Entry,
         dir: &Path,
         plan: &'a Value,
     ) -> io::Result<Result<Self, Failing>> {
         let path = dir.join("plan.json");
         fs::write(&path, serde_json::to_vec(plan)?)?;
-        let adapter = Palisade::with_plan(palisade, &path);
+        let adapter = Palisade::with_plan(palisade, &path).through(entry);
         let lacking = lacking(runner, &probes)?;
         let judged = runner.each(
             &probes,
@@ -173,6 +177,7 @@ impl<'a> Bench<'a> {
             outside: BTreeMap::new(),
             unsupported: BTreeMap::new(),
             extent,
+            entry,
             plan,
         };
         let mut failing = Vec::new();
@@ -191,6 +196,11 @@ impl<'a> Bench<'a> {
         Ok(if failing.is_empty() { Ok(bench) } else { Err(failing) })
     }
 
+    /// Runs under the plan in this file.
+    fn adapter(&self, plan: &Path) -> Palisade {
+        Palisade::with_plan(self.palisade, plan).through(self.entry)
+    }
+
     fn row(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Row> {
         let start = Instant::now();
         let fate = self.fate(place, path, mutant)?;
@@ -200,7 +210,7 @@ impl<'a> Bench<'a> {
 
     fn fate(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Fate> {
         fs::write(path, serde_json::to_vec(&mutant.plan)?)?;
-        let adapter = Palisade::with_plan(self.palisade, path);
+        let adapter = self.adapter(path);
         let starts = Probe::allows("mutant/starts", Severity::Low)
             .script([control!("sys", nix::libc::SYS_getpid), attempt!("sys", nix::libc::SYS_getpid)])
             .outside(Outside::NotRun("only whether it starts"));
@@ -259,7 +269,7 @@ impl<'a> Bench<'a> {
         let mut verdicts = |plan: &Value, extension: &str| -> io::Result<Vec<Kind>> {
             let path = path.with_extension(extension);
             fs::write(&path, serde_json::to_vec(&with_capabilities(plan))?)?;
-            let adapter = Palisade::with_plan(self.palisade, &path);
+            let adapter = self.adapter(&path);
             let verdict = |probe: &&Probe| {
                 attempt_under(self.runner, place, &adapter, probe, self.outside.get(&probe.id)).kind()
             };
@@ -284,7 +294,7 @@ impl<'a> Bench<'a> {
 
     /// What became of a survivor when also the probes that must run alone have met it.
     fn alone(&self, place: &mut Place<'_>, path: &Path) -> Fate {
-        let adapter = Palisade::with_plan(self.palisade, path);
+        let adapter = self.adapter(path);
         let serial = self.probes.iter().filter(|probe| probe.serial).collect();
         let killers = self.killers(place, &adapter, serial);
         if killers.is_empty() { Fate::Survived } else { Fate::Killed(killers) }

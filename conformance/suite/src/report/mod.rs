@@ -17,6 +17,7 @@ pub use escape::escape;
 pub use redact::redact;
 
 use crate::catalogue::{Class, Probe, Severity, Tier};
+use crate::entry::Entry;
 use crate::observation::{CanaryReport, Observation};
 use crate::verdict::{Kind, Verdict};
 
@@ -40,6 +41,8 @@ pub struct Subject {
     pub runtime: String,
     /// What the runtime says about its version, where it was asked.
     pub runtime_version: Option<String>,
+    /// The way by which the workloads came in.
+    pub entry: Entry,
     /// The policy's name.
     pub policy: String,
     /// What names the policy on a command line: a built-in name or a path.

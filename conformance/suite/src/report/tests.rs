@@ -15,6 +15,7 @@ pub(crate) fn subject() -> Subject {
         version: "9.9.9".to_owned(),
         runtime: "palisade".to_owned(),
         runtime_version: Some("palisade 9.9.9".to_owned()),
+        entry: crate::entry::Entry::Run,
         policy: "default".to_owned(),
         policy_argument: "default".to_owned(),
         host: "Linux 6.18.0 x86_64, rootless".to_owned(),

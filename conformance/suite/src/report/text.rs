@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{CaseReport, Report, escape};
 use crate::catalogue::Severity;
+use crate::entry::Entry;
 use crate::observation::{Observation, Unseen};
 use crate::verdict::Kind;
 
@@ -34,9 +35,13 @@ fn style(kind: Kind) -> Style {
 /// When `out` cannot be written.
 pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let subject = &report.subject;
+    let entry = match subject.entry {
+        Entry::Run => String::new(),
+        entry => format!(", entry {BOLD}{entry}{BOLD:#}"),
+    };
     writeln!(
         out,
-        "{BOLD}palisade verify{BOLD:#}  policy {BOLD}{}{BOLD:#}, runtime {BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}",
+        "{BOLD}palisade verify{BOLD:#}  policy {BOLD}{}{BOLD:#}, runtime {BOLD}{}{BOLD:#}{entry}  {DIM}{}{DIM:#}",
         printable(&subject.policy),
         printable(&subject.runtime),
         printable(&subject.host),

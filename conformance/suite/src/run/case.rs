@@ -2,32 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use palisade_probe::control;
 use palisade_probe::script::{Phase, Script};
 
 use super::Runner;
+use super::beside;
+use super::ending::{early, kill_first, kill_group, kill_runtime, send, survivors};
 use super::far_side::Watch;
 use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
 use super::stage;
-use super::streams::Held;
+use super::streams::{Files, Held};
 use crate::adapters::{self, Adapter};
 use crate::catalogue::{Action, Probe, Streams, Workload};
+use crate::entry::Entry;
 use crate::lab::Lab;
 use crate::observation::{CanaryReport, Observation, Seen, Unseen};
 use crate::report::escape;
-
-/// How long processes of a killed runtime may take to go.
-const TO_GO: Duration = Duration::from_secs(2);
 
 /// What a case showed, on both sides.
 pub struct Outcome {
@@ -64,19 +63,24 @@ pub fn run(
         Ok(argv) => argv,
         Err(error) => return Ok(harness(error.to_string())),
     };
-    let case = adapters::Case { argv: &argv, cwd: &lab.world().work.dir };
-    let invocation = adapter.translate(runner.policy, case)?;
+    let invocation = runner.invocation(adapter, &argv)?;
     let stand = match place.stand(&probe.planted) {
         Ok(stand) => stand,
         Err(error) => return Ok(harness(format!("make a workspace: {error}"))),
     };
     let watch = Watch::begin(lab, probe, nonce);
-    let raw = execute(runner, &invocation, probe, nonce);
-    let observation = match &script {
-        Some(script) => read::script(adapter, script, nonce, &raw),
-        None => read::command(adapter, &raw),
+    let observe = || {
+        let raw = execute(runner, &invocation, probe, nonce, adapter.entry());
+        let observation = match &script {
+            Some(script) => read::script(adapter, script, nonce, &raw),
+            None => read::command(adapter, &raw),
+        };
+        after_interference(runner, &invocation, adapter.entry(), probe, nonce, &raw, observation)
     };
-    let observation = after_interference(probe, nonce, &raw, observation);
+    let observation = match &probe.beside {
+        Some(script) => beside::with(runner, adapter, script, observe),
+        None => observe(),
+    };
     thread::sleep(probe.settle);
     let canary = watch.map(Watch::end);
     drop(stand);
@@ -93,26 +97,47 @@ fn full_script(probe: &Probe) -> Option<Script> {
     Some(script)
 }
 
-fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe, nonce: &str) -> Raw {
+/// The command of an invocation with its standard descriptors, and what the suite keeps of these.
+pub(super) fn command(
+    runner: &Runner<'_>,
+    invocation: &adapters::Invocation,
+    streams: Streams,
+    nonce: &str,
+) -> io::Result<(Command, Option<OwnedFd>, Option<Files>)> {
     let mut argv = invocation.argv.clone();
-    if matches!(probe.streams, Streams::Terminal | Streams::Behind) {
-        argv.splice(0..0, stage::on_terminal(probe.streams == Streams::Terminal));
+    if matches!(streams, Streams::Terminal | Streams::Behind) {
+        argv.splice(0..0, stage::on_terminal(streams == Streams::Terminal));
     }
-    let Some((program, arguments)) = argv.split_first() else {
-        return Raw::failed("nothing to execute".to_owned());
-    };
+    let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&invocation.cwd);
     command.env_clear().envs(environment(runner.lab)).envs(invocation.env.iter().cloned());
-    let (terminal, files) = match Held::attach(probe.streams, runner.lab, nonce, &mut command) {
-        Ok(held) => held.split(),
-        Err(error) => return Raw::failed(format!("attach standard descriptors: {error}")),
+    let (terminal, files) = Held::attach(streams, runner.lab, nonce, &mut command)?.split();
+    Ok((command, terminal, files))
+}
+
+fn execute(
+    runner: &Runner<'_>,
+    invocation: &adapters::Invocation,
+    probe: &Probe,
+    nonce: &str,
+    entry: Entry,
+) -> Raw {
+    let streams = match (probe.streams, entry) {
+        (Streams::Pipes, Entry::Pty) => Streams::Terminal,
+        (streams, _) => streams,
+    };
+    let (mut command, terminal, files) = match command(runner, invocation, streams, nonce) {
+        Ok(command) => command,
+        Err(error) => return Raw::failed(format!("prepare the start: {error}")),
     };
     // Held until the run has ended: unmounted when dropped.
     let mut mounted = None;
     let trigger = probe.interference.as_ref().and_then(|interference| {
         let act: Box<dyn FnOnce(Pid) + '_> = match interference.action {
-            Action::KillRuntime => Box::new(|pid| send(pid, Signal::SIGKILL)),
+            // Of the many starts this one is the first: how long does it take?
+            Action::KillRuntime | Action::KillEarly(_) => Box::new(killing(entry)),
+            Action::KillFirst => Box::new(kill_first),
             Action::Signal(signal) => Box::new(move |pid| send(pid, signal)),
             Action::PlantMount => Box::new(|_| {
                 mounted = Some(runner.lab.plant_mount(&runner.lab.world().work.mountpoint, nonce));
@@ -122,6 +147,9 @@ fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
     let mut raw = process::run(runner.lab, &mut command, terminal, trigger, runner.limit);
+    if streams != probe.streams && matches!(probe.workload, Workload::Command(_)) {
+        raw.stdout = as_printed(&raw);
+    }
     if let Some(Err(error)) = files.map(|files| files.read(nonce, &mut raw)) {
         raw.end = End::Failed(format!("read what it printed: {error}"));
     }
@@ -131,13 +159,13 @@ fn execute(runner: &Runner<'_>, invocation: &adapters::Invocation, probe: &Probe
     raw
 }
 
-fn send(pid: Pid, signal: Signal) {
-    // A runtime that has ended already shows as much.
-    let _ = kill(pid, signal);
+/// A terminal makes two characters of the end of a line. A transcript is read with either.
+fn as_printed(raw: &Raw) -> Vec<u8> {
+    String::from_utf8_lossy(&raw.stdout).replace("\r\n", "\n").into_bytes()
 }
 
 /// The beginning of the line by which the probe announces a statement.
-fn announcement(nonce: &str, statement: usize) -> Vec<u8> {
+pub(super) fn announcement(nonce: &str, statement: usize) -> Vec<u8> {
     format!("PALISADE {nonce} ATTEMPT {statement} ").into_bytes()
 }
 
@@ -153,44 +181,42 @@ pub(crate) fn environment(lab: &Lab) -> BTreeMap<OsString, OsString> {
     all
 }
 
+/// How the supervisor is killed. That of a sandbox to which something was added is another process of the group.
+fn killing(entry: Entry) -> fn(Pid) {
+    if entry == Entry::Exec { kill_group } else { kill_runtime }
+}
+
 /// Replaces the observation where the probe interferes: what counts then is how it ended.
-fn after_interference(probe: &Probe, nonce: &str, raw: &Raw, observation: Observation) -> Observation {
+fn after_interference(
+    runner: &Runner<'_>,
+    invocation: &adapters::Invocation,
+    entry: Entry,
+    probe: &Probe,
+    nonce: &str,
+    raw: &Raw,
+    observation: Observation,
+) -> Observation {
     let Some(interference) = &probe.interference else { return observation };
     let announced = announcement(nonce, interference.after);
-    if !raw.stdout.windows(announced.len()).any(|window| window == announced) {
+    let Some(at) = raw.stdout.windows(announced.len()).position(|window| window == announced) else {
         return observation;
-    }
+    };
     let attempt = match (interference.action, &raw.end) {
         (Action::PlantMount, _) | (_, End::Failed(_)) => return observation,
         (_, End::TimedOut) => Err(Unseen::TimedOut),
-        (Action::KillRuntime | Action::LetEnd, _) => Ok(Seen::Survivors(survivors(nonce))),
+        (Action::KillRuntime | Action::KillFirst | Action::LetEnd, _) => {
+            Ok(Seen::Survivors(survivors(nonce)))
+        }
+        (Action::KillEarly(rounds), _) => {
+            let longest = raw.arrival(at).unwrap_or(raw.took) * 5 / 4;
+            let early = command(runner, invocation, Streams::Pipes, nonce).and_then(|(mut command, ..)| {
+                early(runner.lab, &mut command, (rounds, longest), killing(entry))
+            });
+            early.map(Seen::Survivors).map_err(|error| Unseen::Harness(format!("start it again: {error}")))
+        }
         (Action::Signal(_), End::Exited(code)) => Ok(Seen::Exited { code: *code, stdout: Vec::new() }),
         (Action::Signal(_), End::Signalled(signal)) => Ok(Seen::Signalled(*signal)),
     };
     // The run may have been cut short on purpose: that the announced statement was reached is the control.
     Observation { attempt, control: Ok(()), ..observation }
-}
-
-/// How many processes that carry the nonce in their arguments are left after the time they have to go. They are then killed.
-fn survivors(nonce: &str) -> u32 {
-    let deadline = Instant::now() + TO_GO;
-    loop {
-        let left = carrying(nonce);
-        if left.is_empty() || Instant::now() >= deadline {
-            left.iter().for_each(|&pid| send(Pid::from_raw(pid), Signal::SIGKILL));
-            return u32::try_from(left.len()).unwrap_or(u32::MAX);
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn carrying(nonce: &str) -> Vec<i32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let carries = |pid: &i32| {
-        // A zombie's arguments are empty.
-        fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|words| words.windows(nonce.len()).any(|window| window == nonce.as_bytes()))
-    };
-    pids.filter(carries).collect()
 }

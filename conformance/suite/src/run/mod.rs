@@ -3,7 +3,9 @@
 //! Each worker is a thread with a mount namespace of its own ([`place`]); each case has a fresh workspace, a fresh
 //! nonce and a fresh instance of the runtime. Nothing here judges.
 
+mod beside;
 pub mod case;
+mod ending;
 mod far_side;
 pub mod needs;
 pub mod place;
@@ -19,7 +21,7 @@ use std::{io, thread};
 
 use palisade_policy::Policy;
 
-use crate::adapters::{Adapter, Inexpressible, None as NoSandbox, PolicySource};
+use crate::adapters::{Adapter, Case, Inexpressible, Invocation, None as NoSandbox, PolicySource};
 use crate::catalogue::Probe;
 use crate::lab::Lab;
 use crate::observation::Observation;
@@ -64,6 +66,12 @@ impl<'a> Runner<'a> {
         static NONCES: AtomicU64 = AtomicU64::new(0);
         let count = NONCES.fetch_add(1, Ordering::Relaxed);
         format!("n{}{count:06x}", self.lab.world().run)
+    }
+
+    /// What starts `argv` in the workspace under the policy.
+    fn invocation(&self, adapter: &dyn Adapter, argv: &[String]) -> Result<Invocation, Inexpressible> {
+        let work = &self.lab.world().work;
+        adapter.translate(self.policy, Case { argv, cwd: &work.dir, probe: &work.probe })
     }
 
     /// Runs a probe under an adapter.

@@ -48,6 +48,7 @@ fn options() -> Options {
         policy_text: None,
         locations: BTreeMap::new(),
         runtime: "palisade".to_owned(),
+        entry: Entry::Run,
         only: None,
         format: Format::Text,
         color: ColorChoice::Never,

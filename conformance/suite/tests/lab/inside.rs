@@ -47,7 +47,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
 
 pub(crate) fn run(check: &str) -> ExitCode {
     let started = Instant::now();
-    let options = LabOptions { tools: vec![("again".to_owned(), "/proc/self/exe".into())] };
+    let options =
+        LabOptions { tools: vec![("again".to_owned(), "/proc/self/exe".into())], ..LabOptions::default() };
     let mut lab = match build(&options) {
         Ok(lab) => lab,
         Err(e) => {

@@ -1,0 +1,77 @@
+//! What a sandbox leaves behind when it has ended, however it ended.
+
+use palisade_policy::{Policy, SyscallProfile};
+use palisade_probe::script::Statement;
+
+use crate::catalogue::prelude::*;
+use crate::lab::World;
+
+pub(super) fn probes(_world: &World, policy: &Policy) -> Vec<Probe> {
+    let mut probes = vec![
+        left("mounts", "no mount is left", Canary::Mounts, wait(0), Action::LetEnd),
+        left("mounts-killed", "no mount is left", Canary::Mounts, wait(5000), Action::KillRuntime),
+        left(
+            "workspace",
+            "no name appears in the working directory",
+            Canary::Names(".".into()),
+            wait(0),
+            Action::LetEnd,
+        ),
+        left(
+            "workspace-killed",
+            "no name appears in the working directory",
+            Canary::Names(".".into()),
+            wait(5000),
+            Action::KillRuntime,
+        ),
+    ];
+    for (id, directory) in [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("dev-shm", "/dev/shm")] {
+        probes.push(private_file(id, directory));
+    }
+    if policy.process.syscalls.profile == SyscallProfile::Standard {
+        probes.push(shared_memory());
+    }
+    probes
+}
+
+fn wait(milliseconds: u32) -> Statement {
+    attempt!("sleep_ms", milliseconds)
+}
+
+fn left(id: &str, requirement: &str, canary: Canary, attempt: Statement, how: Action) -> Probe {
+    Probe::denies(format!("life/leftover/{id}"), Medium)
+        .serves("process.identity", "LIFE-4")
+        .requires(format!("{requirement} when a sandbox has ended"))
+        .script([attempt])
+        .interfere(0, how)
+        .expect(NothingSurvives)
+        .outside(Outside::NotRun("without a sandbox there is nothing to clear away"))
+        .canary(canary)
+}
+
+/// Written inside under a name that no other case has; the same directory of the host must not have it afterwards.
+fn private_file(id: &str, directory: &str) -> Probe {
+    let path = text([Piece::from(&*format!("{directory}/palisade-left-")), Piece::Nonce]);
+    Probe::denies(format!("life/leftover/{id}"), Medium)
+        .serves("filesystem.tmp", "LIFE-4")
+        .requires("nothing that was written to a private directory is left when a sandbox has ended")
+        .operation(format!("write a file in {directory}"))
+        .script([attempt!("write_file", path, "left")])
+        .expect(Succeeds)
+        .outside(Outside::succeeds())
+        .canary(Canary::Names(directory.into()))
+        .serial()
+}
+
+fn shared_memory() -> Probe {
+    const KEY: i32 = 0x504c_5321;
+    Probe::denies("life/leftover/sysv-shm", Medium)
+        .serves("process.identity", "LIFE-4")
+        .requires("no shared memory is left when a sandbox has ended")
+        .operation("make a segment of shared memory and leave it")
+        .script([attempt!("sys", SYS_shmget, KEY, 4096, libc::IPC_CREAT | 0o600)])
+        .expect(Succeeds)
+        .outside(Outside::succeeds())
+        .canary(Canary::File("/proc/sysvipc/shm".into()))
+        .serial()
+}
