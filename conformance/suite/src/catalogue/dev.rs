@@ -3,6 +3,7 @@
 use palisade_policy::Policy;
 
 use super::prelude::*;
+use crate::entry::Entry;
 use crate::lab::World;
 
 /// Everything that may be in `/dev`.
@@ -20,7 +21,7 @@ const NULL_DEVICE: i32 = 0x103;
 const LOOP_DEVICE: i32 = 0x7c8;
 
 /// Entries of the group `dev`.
-pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
+pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
     let mut probes = vec![
         Probe::denies("dev/allowlist", High)
             .serves("filesystem.base", "DEV-1")
@@ -37,7 +38,12 @@ pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
             .requires("no terminal of anybody else is in /dev/pts")
             .operation("list /dev/pts")
             .script([attempt!("list_dir", "/dev/pts")])
-            .expect(Expect::data_is("ptmx")),
+            .expect(match world.entry {
+                Entry::Pty => DataPasses("the multiplexer and the workload's own terminal", |names| {
+                    names.split(|byte| *byte == b'\n').all(|name| name == b"ptmx" || name == b"0")
+                }),
+                Entry::Run | Entry::Exec => Expect::data_is("ptmx"),
+            }),
         Probe::denies("dev/ioctl", Medium)
             .serves("filesystem.base", "DEV-2")
             .requires("a device that is no terminal takes no ioctl")

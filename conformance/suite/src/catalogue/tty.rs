@@ -4,7 +4,6 @@ use palisade_policy::Policy;
 use palisade_probe::script::Statement;
 
 use super::prelude::*;
-use crate::entry::Entry;
 use crate::lab::World;
 
 const TIOCSTI: u64 = 0x5412;
@@ -44,14 +43,6 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
             .script([control!("open", "/dev/pts", O_PATH), attempt!("open", pty, O_RDWR | libc::O_NOCTTY)])
             .expect(Denied.or(Absent))
             .outside(Outside::succeeds())
-            .needs_planted(&world.pty_presence),
-        Probe::denies("tty/host-pts-listed", Medium)
-            .serves("filesystem.base", "TTY-1")
-            .requires("no terminal of the host can be seen")
-            .operation("list /dev/pts")
-            .script([control!("open", "/dev/pts", O_PATH), attempt!("list_dir", "/dev/pts")])
-            // The multiplexer, and the workload's own where it is on one.
-            .expect(AtMost(1 + i64::from(world.entry == Entry::Pty)))
             .needs_planted(&world.pty_presence),
     ];
     probes.push(

@@ -38,8 +38,8 @@ pub struct Lab {
     leaks: Vec<OwnedFd>,
     /// Guards the moment in which the leaks are not close-on-exec, and that in which programs are written.
     spawning: Mutex<()>,
-    /// The master of the pseudo-terminal.
-    _terminal: Option<OwnedFd>,
+    /// The masters of the pseudo-terminals.
+    _terminals: Vec<OwnedFd>,
 }
 
 /// Builds the lab around the calling process, which must be the suite stage (see [`super::enter`]), with one thread.
@@ -74,12 +74,12 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     // Before any thread exists: see there. The decoy after it, so that it has the keyring too.
     objects::make_keyring(&mut world);
     objects::make_ipc(&mut world);
-    let terminal = terminal(&mut world);
+    let terminals = terminals(&mut world);
     let sockets = sockets(&mut world)?;
     let decoy = decoy::start(&mut world)?;
     let canary = Canary::start(sockets).during(|| "start the canary".to_owned())?;
-    let leaks = leaks::open(&mut world, terminal.as_ref())?;
-    Ok(Lab { world, canary, decoy, leaks, spawning: Mutex::new(()), _terminal: terminal })
+    let leaks = leaks::open(&mut world, terminals.last())?;
+    Ok(Lab { world, canary, decoy, leaks, spawning: Mutex::new(()), _terminals: terminals })
 }
 
 fn caller(isolated: Isolated) -> Caller {
@@ -152,10 +152,13 @@ fn sockets(world: &mut World) -> Result<Sockets, LabError> {
     Ok(sockets)
 }
 
-/// Opens a pseudo-terminal of the lab's own devpts and keeps its master.
-fn terminal(world: &mut World) -> Option<OwnedFd> {
+/// How many pseudo-terminals the lab has, so that the number of the last is none that a sandbox gives its own.
+const TERMINALS: usize = 8;
+
+/// Opens pseudo-terminals of the lab's own devpts and keeps their masters; the world names the last.
+fn terminals(world: &mut World) -> Vec<OwnedFd> {
     if !world.pty_presence.is_planted() {
-        return None;
+        return Vec::new();
     }
     let open = || -> io::Result<(OwnedFd, PathBuf)> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
@@ -164,14 +167,16 @@ fn terminal(world: &mut World) -> Option<OwnedFd> {
         let name = ptsname(&master, Vec::new())?;
         Ok((master, PathBuf::from(name.to_string_lossy().into_owned())))
     };
-    match open() {
-        Ok((master, path)) => {
-            world.pty = path;
-            Some(master)
+    match (0..TERMINALS).map(|_| open()).collect::<io::Result<Vec<_>>>() {
+        Ok(made) => {
+            if let Some((_, path)) = made.last() {
+                world.pty.clone_from(path);
+            }
+            made.into_iter().map(|(master, _)| master).collect()
         }
         Err(e) => {
             world.pty_presence = Presence::Absent(format!("open a pseudo-terminal: {e}"));
-            None
+            Vec::new()
         }
     }
 }

@@ -405,7 +405,7 @@ impl World {
                 marker: mint.marker("keyring"),
                 presence: Presence::Planted,
             },
-            pty: PathBuf::from("/dev/pts/0"),
+            pty: PathBuf::from("/dev/pts/7"),
             pty_presence: Presence::Planted,
             leaks: leaks(),
             entry: Entry::default(),
