@@ -83,6 +83,12 @@ pub(crate) struct Narrow {
     /// Lower the size of /tmp
     #[arg(long, value_name = "SIZE")]
     pub(crate) tmp: Option<String>,
+    /// Keep changes in a private layer over the read-write paths, or in a private copy of them
+    #[arg(long, value_enum)]
+    pub(crate) workspace: Option<PrivateWorkspace>,
+    /// Lower the size of that layer or copy
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk: Option<String>,
     /// Make a path of the policy read-only
     #[arg(long, value_name = "PATH")]
     pub(crate) read_only: Vec<PathBuf>,
@@ -92,6 +98,13 @@ pub(crate) struct Narrow {
     /// Do not pass an environment variable
     #[arg(long, value_name = "NAME")]
     pub(crate) unset: Vec<String>,
+}
+
+/// The workspaces that a flag can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrivateWorkspace {
+    Overlay,
+    Copy,
 }
 
 /// The only network that a flag can ask for.
@@ -107,6 +120,12 @@ pub(crate) struct Run {
     /// Execute a plan as `palisade plan --format json` printed it, instead of deciding one. Nothing is claimed about it
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     pub(crate) plan: Option<PathBuf>,
+    /// Export what the workload changed in a private workspace: into this new directory, or (`-`) as a list on standard output
+    #[arg(long, value_name = "DIR|-")]
+    pub(crate) changes: Option<PathBuf>,
+    /// Write what the workload changed in a private workspace back to the real directories, when it has ended
+    #[arg(long)]
+    pub(crate) apply: bool,
     /// Write a report in JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

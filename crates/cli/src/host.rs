@@ -53,6 +53,7 @@ fn text(facts: &HostFacts) -> String {
         ("namespaces", ability(&facts.namespaces)),
         ("mount attributes", ability(&facts.mount_attributes)),
         ("procfs of its own", ability(&facts.procfs)),
+        ("overlay", ability(&facts.overlay)),
         ("system-call filter", ability(&facts.seccomp)),
         ("landlock", landlock),
     ];

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use palisade_policy::units::parse_duration;
-use palisade_policy::{ByteSize, Narrowing, NetworkMode, Policy};
+use palisade_policy::{ByteSize, Narrowing, NetworkMode, Policy, Workspace};
 
-use crate::arguments::Narrow;
+use crate::arguments::{Narrow, PrivateWorkspace};
 use crate::message;
 use crate::source::Told;
 
@@ -17,11 +17,12 @@ pub(crate) fn narrow(policy: &mut Policy, flags: &Narrow, directory: &Path) -> R
         let text = text.as_ref()?;
         text.parse::<ByteSize>().map_err(|refusal| tell(flag, &refusal, &mut wrong)).ok()
     };
-    let (memory, file_size, output, tmp) = (
+    let (memory, file_size, output, tmp, disk) = (
         size("memory", &flags.memory),
         size("file-size", &flags.file_size),
         size("output", &flags.output),
         size("tmp", &flags.tmp),
+        size("disk", &flags.disk),
     );
     let mut duration = |flag: &str, text: &Option<String>| -> Option<Duration> {
         let text = text.as_ref()?;
@@ -42,6 +43,11 @@ pub(crate) fn narrow(policy: &mut Policy, flags: &Narrow, directory: &Path) -> R
         file_size,
         output,
         tmp,
+        disk,
+        workspace: flags.workspace.map(|workspace| match workspace {
+            PrivateWorkspace::Overlay => Workspace::Overlay,
+            PrivateWorkspace::Copy => Workspace::Copy,
+        }),
         drop_environment: flags.unset.clone(),
         read_only: flags.read_only.clone(),
         hidden: flags.hide.clone(),

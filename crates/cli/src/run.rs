@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::arguments::Run;
 use crate::events::Events;
 use crate::source::{Decided, Told, decided};
-use crate::{message, report};
+use crate::{changes, message, report};
 
 pub(crate) fn run(arguments: &Run) -> ExitCode {
     ExitCode::from(match execute(arguments) {
@@ -35,6 +35,7 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
             (decided.plan.clone(), Some(decided))
         }
     };
+    changes::check(arguments, &plan)?;
     // Opened before anything runs: a report that cannot be written must not be found out afterwards.
     let report = arguments.report.as_deref().map(report::File::create).transpose()?;
     if let Some(decided) = &decided {
@@ -57,6 +58,7 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
     if let Some(report) = report {
         report.write(&plan, decided.as_ref(), &outcome)?;
     }
+    changes::take_out(arguments, &outcome)?;
     Ok(outcome.exit_code())
 }
 

@@ -5,6 +5,7 @@
 
 mod base;
 mod caller;
+mod mounts;
 mod paths;
 mod survey;
 mod trial;

@@ -11,18 +11,25 @@ use palisade_plan::facts::{Ability, Caller, Kind, Missing, PathFact, Present, Re
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use crate::mounts::Mounts;
 use crate::trial::IdMapTrial;
 
 /// How many symbolic links the kernel follows in one path (`MAXSYMLINKS`, path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-pub(crate) fn fact(path: &Path, caller: &Caller, trial: &mut IdMapTrial) -> PathFact {
+pub(crate) fn fact(
+    path: &Path,
+    caller: &Caller,
+    trial: &mut IdMapTrial,
+    mounts: Option<&Mounts>,
+) -> PathFact {
     let mut walk = Walk::default();
     let end = walk.to(path);
     let Walk { reached, links, .. } = walk;
     match end {
         End::Found(metadata) => {
             let idmap = caller.privileged.then(|| trial.attempt(&reached));
+            let mounts = mounts.map(|mounts| mounts.below(&reached)).unwrap_or_default();
             PathFact::Present(Present {
                 kind: kind(&metadata),
                 uid: metadata.uid(),
@@ -30,6 +37,7 @@ pub(crate) fn fact(path: &Path, caller: &Caller, trial: &mut IdMapTrial) -> Path
                 idmap,
                 canonical: reached,
                 links,
+                mounts,
             })
         }
         End::Missing { errno, reached, rest } => {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
 use palisade_plan::named_paths;
-use palisade_policy::Policy;
+use palisade_policy::{Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
+use crate::mounts::Mounts;
 use crate::{base, caller, paths, trial};
 
 /// How much to try.
@@ -43,10 +44,11 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         Depth::Run => trial::Trials::untried(),
     };
     let mut idmap = trial::IdMapTrial::default();
+    let mounts = (policy.filesystem.workspace == Workspace::Overlay).then(Mounts::read);
     let paths = named_paths(policy, directory)
         .into_iter()
         .map(|path| {
-            let fact = paths::fact(&path, &caller, &mut idmap);
+            let fact = paths::fact(&path, &caller, &mut idmap, mounts.as_ref());
             (path, fact)
         })
         .collect();
@@ -55,6 +57,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         namespaces: trials.namespaces,
         mount_attributes: trials.mount_attributes,
         procfs: trials.procfs,
+        overlay: trials.overlay,
         seccomp: match seccomp::errno_action_available() {
             Ok(()) => Ability::Available,
             Err(errno) => Ability::Unavailable(format!("seccomp: {errno}")),

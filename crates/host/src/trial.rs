@@ -8,7 +8,7 @@ use palisade_plan::facts::{Ability, Caller};
 use palisade_sys::process::{self, Cloned, ForkedChild, namespace};
 use palisade_sys::user_namespace::{Mapping, carrier, write_maps};
 use palisade_sys::{Errno, mount as sys_mount};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, mount, mount_change, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -17,6 +17,7 @@ pub(crate) struct Trials {
     pub(crate) namespaces: Ability,
     pub(crate) mount_attributes: Ability,
     pub(crate) procfs: Ability,
+    pub(crate) overlay: Ability,
 }
 
 impl Trials {
@@ -26,9 +27,13 @@ impl Trials {
             namespaces: Ability::Available,
             mount_attributes: Ability::Available,
             procfs: Ability::Available,
+            overlay: Ability::Available,
         }
     }
 }
+
+/// The id that the trials run under in their user namespace.
+const INSIDE: u32 = 1000;
 
 /// Every namespace that a sandbox needs.
 const ALL: u64 = namespace::USER
@@ -42,7 +47,8 @@ const ALL: u64 = namespace::USER
 /// Makes the namespaces of a sandbox, and in them a procfs and a mount with attributes.
 pub(crate) fn trials(caller: &Caller) -> Trials {
     match attempt(caller) {
-        Ok([procfs, attributes]) => Trials {
+        Ok([procfs, attributes, overlay]) => Trials {
+            overlay: ability("mount overlay", overlay),
             namespaces: Ability::Available,
             procfs: ability("mount proc", procfs),
             mount_attributes: ability("mount_setattr", attributes),
@@ -51,6 +57,7 @@ pub(crate) fn trials(caller: &Caller) -> Trials {
             namespaces: Ability::Unavailable(reason),
             procfs: Ability::Unavailable("not tried: no namespaces".into()),
             mount_attributes: Ability::Unavailable("not tried: no namespaces".into()),
+            overlay: Ability::Unavailable("not tried: no namespaces".into()),
         },
     }
 }
@@ -60,7 +67,7 @@ fn ability(call: &str, errno: i32) -> Ability {
 }
 
 /// The errno of each trial, 0 for success.
-fn attempt(caller: &Caller) -> Result<[i32; 2], String> {
+fn attempt(caller: &Caller) -> Result<[i32; 3], String> {
     let text = |call: &'static str| move |error: rustix::io::Errno| format!("{call}: {error}");
     let (go, start) = pipe_with(PipeFlags::CLOEXEC).map_err(text("pipe"))?;
     let (result, report) = pipe_with(PipeFlags::CLOEXEC).map_err(text("pipe"))?;
@@ -71,17 +78,17 @@ fn attempt(caller: &Caller) -> Result<[i32; 2], String> {
     };
     drop(report);
     let outside = |own: u32| if caller.privileged { KERNEL_ID_BASE } else { own };
-    let uid = Mapping { inside: 1000, outside: outside(caller.uid) };
-    let gid = Mapping { inside: 1000, outside: outside(caller.gid) };
+    let uid = Mapping { inside: INSIDE, outside: outside(caller.uid) };
+    let gid = Mapping { inside: INSIDE, outside: outside(caller.gid) };
     let mapped = write_maps(pid, uid, gid, !caller.privileged);
     let started = mapped.is_ok() && rustix::io::write(&start, &[1]).is_ok();
     drop(start);
-    let mut errnos = [0; 2];
+    let mut errnos = [0; 3];
     let read = if started { rustix::io::read(&result, &mut errnos) } else { Ok(0) };
     let _ = process::wait_for(pid);
     mapped.map_err(|error| format!("write the id maps: {error}"))?;
     match read {
-        Ok(2) => Ok(errnos.map(i32::from)),
+        Ok(3) => Ok(errnos.map(i32::from)),
         Ok(_) | Err(_) => Err("the first process of the namespaces ended early".into()),
     }
 }
@@ -99,7 +106,8 @@ fn trial_child(proof: &ForkedChild, go: &OwnedFd, report: &OwnedFd) -> ! {
     };
     let procfs = byte(try_procfs());
     let attributes = byte(try_attributes());
-    let _ = rustix::io::write(report, &[procfs, attributes]);
+    let overlay = byte(try_overlay());
+    let _ = rustix::io::write(report, &[procfs, attributes, overlay]);
     process::exit(0)
 }
 
@@ -114,6 +122,25 @@ fn try_attributes() -> Result<(), rustix::io::Errno> {
     let tree = open_tree(CWD, c"/", flags)?;
     sys_mount::set_attributes(tree.as_fd(), true, sys_mount::attr::RDONLY)
         .map_err(|errno| rustix::io::Errno::from_raw_os_error(errno.0))
+}
+
+/// Mounts an overlay on a tmpfs, as a workspace has it, and removes and makes again what is below: that needs whiteouts and
+/// extended attributes of the upper file system.
+fn try_overlay() -> Result<(), rustix::io::Errno> {
+    let gid = rustix::process::Gid::from_raw(INSIDE);
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    let uid = rustix::process::Uid::from_raw(INSIDE);
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    // Over the procfs of these namespaces, which nothing needs any more.
+    mount(c"tmpfs", c"/proc", c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=64k")?;
+    rustix::process::chdir(c"/proc")?;
+    for directory in [c"lower", c"lower/below", c"upper", c"work", c"merged"] {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o755))?;
+    }
+    let options = c"lowerdir=lower,upperdir=upper,workdir=work,userxattr";
+    mount(c"overlay", c"merged", c"overlay", MountFlags::NOSUID | MountFlags::NODEV, options)?;
+    rustix::fs::unlinkat(CWD, c"merged/below", AtFlags::REMOVEDIR)?;
+    rustix::fs::mkdirat(CWD, c"merged/below", Mode::from_raw_mode(0o755))
 }
 
 /// The setting that is most likely behind a refused clone3, as far as a file tells.

@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub mount_attributes: Ability,
     /// Whether a new procfs can be mounted in a new pid namespace (not where /proc itself is partly covered).
     pub procfs: Ability,
+    /// Whether a private layer can be mounted over a directory in a new user namespace (overlayfs, `userxattr`).
+    pub overlay: Ability,
     /// Whether a system-call filter can return an errno.
     pub seccomp: Ability,
     /// The highest Landlock ABI, 0 without Landlock.
@@ -162,6 +164,9 @@ pub struct Present {
     /// The symbolic links that were followed, by their places without symbolic links.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub links: BTreeSet<PathBuf>,
+    /// What is mounted below it, as far as it can be seen. Asked only for a policy with an overlay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<PathBuf, Kind>,
 }
 
 /// What kind of file something is, as far as mounting over it is concerned.

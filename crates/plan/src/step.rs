@@ -156,6 +156,46 @@ pub enum Step {
     /// Tell the supervisor that everything before is done, and wait until it lets the first process go on, or is gone. No
     /// policy asks for it: a plan given as data stops here, to be looked at half-way.
     Checkpoint {},
+    /// Mount the private file system that takes up what the workload changes below the read-write paths. It is reachable
+    /// in the new root only until it is closed.
+    MountWorkspace {
+        /// How many bytes it may hold.
+        size: ByteSize,
+        /// How many files it may hold.
+        inodes: u64,
+    },
+    /// Mount a private layer over a directory of the host: what is changed there goes to the workspace.
+    MountOverlay {
+        /// What lies below, on the host, without symbolic links.
+        source: PathBuf,
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Which part of the workspace takes up the changes.
+        number: u32,
+        /// The attributes that the mount gets.
+        attributes: MountAttributes,
+        /// The owner on disk whose files appear as the workload's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
+    },
+    /// Copy a directory of the host into the workspace, with what is mounted below it, and mount the copy.
+    MountCopy {
+        /// What is copied, on the host, without symbolic links.
+        source: PathBuf,
+        /// Where, in the new root.
+        path: PathBuf,
+        /// Which part of the workspace holds the copy.
+        number: u32,
+        /// The attributes that the mount gets.
+        attributes: MountAttributes,
+        /// The owner on disk whose files appear as the workload's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
+        /// What other rules cover: it is made, and nothing is copied into it.
+        empty: Vec<PathBuf>,
+    },
+    /// Take the workspace itself out of the new root; the supervisor gets hold of what it took up.
+    CloseWorkspace {},
     /// Let no further user namespace be made in the sandbox (`user.max_user_namespaces`, namespaces(7)).
     ForbidUserNamespaces {},
     /// Make the new root the root directory and detach the old one.
@@ -228,6 +268,10 @@ impl Step {
             Self::MakePlaceholder { .. } => "make placeholder",
             Self::PinPath { .. } => "pin path",
             Self::Checkpoint {} => "checkpoint",
+            Self::MountWorkspace { .. } => "mount workspace",
+            Self::MountOverlay { .. } => "mount overlay",
+            Self::MountCopy { .. } => "mount copy",
+            Self::CloseWorkspace {} => "close workspace",
             Self::ForbidUserNamespaces {} => "forbid user namespaces",
             Self::PivotRoot {} => "pivot root",
             Self::SealMount { .. } => "seal mount",
@@ -266,6 +310,12 @@ impl Step {
             Self::MountTmpfs { path, size, inodes, attributes, .. } => {
                 format!("{} {size} {inodes} files {attributes}", path.display())
             }
+            Self::MountWorkspace { size, inodes } => format!("{size} {inodes} files"),
+            Self::MountOverlay { path, attributes, idmap, .. }
+            | Self::MountCopy { path, attributes, idmap, .. } => {
+                let ids = idmap.as_ref().map(|map| format!(" owner {}:{}", map.uid.inside, map.gid.inside));
+                format!("{} {attributes}{}", path.display(), ids.unwrap_or_default())
+            }
             Self::MountBind { source, path, attributes, recursive, idmap } => {
                 let from = if source == path { String::new() } else { format!(" from {}", source.display()) };
                 let depth = if *recursive { " recursive" } else { "" };
@@ -297,6 +347,7 @@ impl Step {
             | Self::PrivateMounts {}
             | Self::Checkpoint {}
             | Self::ForbidUserNamespaces {}
+            | Self::CloseWorkspace {}
             | Self::PivotRoot {}
             | Self::NewSession {}
             | Self::NotDumpable {}

@@ -35,6 +35,7 @@ fn host(name: &str, policy: &Policy) -> HostFacts {
                 gid: 1001,
                 idmap: facts.caller.privileged.then_some(Ability::Available),
                 links: BTreeSet::new(),
+                mounts: BTreeMap::new(),
             })
         };
         facts.paths.insert(path, fact);
@@ -88,7 +89,19 @@ fn outcome(policy: &Policy, facts: &HostFacts) -> String {
 
 #[rstest]
 fn plans_are_as_recorded(
-    #[values("default", "agent", "nested", "base-none", "everything", "allowlist", "limits", "empty")]
+    #[values(
+        "default",
+        "agent",
+        "nested",
+        "base-none",
+        "everything",
+        "allowlist",
+        "limits",
+        "empty",
+        "hidden",
+        "workspace-overlay",
+        "workspace-copy"
+    )]
     policy_name: &str,
     #[values(
         "debian12-6.18-root",

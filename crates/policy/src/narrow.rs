@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::diagnostic::printable;
 use crate::paths::{check_path, lexically_resolved};
-use crate::policy::{Access, Clause, Filesystem, NetworkMode, PathEntry, PathRule, Policy, Resources};
+use crate::policy::{
+    Access, Clause, Filesystem, NetworkMode, PathEntry, PathRule, Policy, Resources, Workspace,
+};
 use crate::refusal::Refusal;
 use crate::units::{ByteSize, check_cpu_time};
 
@@ -34,6 +36,10 @@ pub struct Narrowing {
     pub output: Option<ByteSize>,
     /// The size of the private `/tmp`.
     pub tmp: Option<ByteSize>,
+    /// Where changes go: from the real directories to a private layer or copy.
+    pub workspace: Option<Workspace>,
+    /// The size of the private file system of the workspace.
+    pub disk: Option<ByteSize>,
     /// Environment variables that the workload shall not see.
     pub drop_environment: Vec<String>,
     /// Paths below which nothing may be changed, whatever rule says so.
@@ -56,6 +62,7 @@ impl Policy {
         let mut refusals = Vec::new();
         narrowed.narrow_network(narrowing, &mut refusals);
         narrowed.narrow_limits(narrowing, &mut refusals);
+        narrowed.filesystem.narrow_workspace(narrowing, &mut refusals);
         narrowed.narrow_environment(narrowing);
         if !narrowing.read_only.is_empty() || !narrowing.hidden.is_empty() {
             narrowed.filesystem.narrow_paths(narrowing, cwd, &mut refusals);
@@ -181,6 +188,32 @@ fn widening(what: &str, declared: impl fmt::Display, asked: impl fmt::Display) -
 }
 
 impl Filesystem {
+    /// A private workspace lets less out than the real directories; of two private ones neither is wider.
+    fn narrow_workspace(&mut self, narrowing: &Narrowing, refusals: &mut Vec<Refusal>) {
+        match narrowing.workspace {
+            None => {}
+            Some(Workspace::Direct) if self.workspace != Workspace::Direct => {
+                refusals.push(widening("workspace", self.workspace, Workspace::Direct));
+            }
+            Some(asked) if asked == self.workspace => {}
+            Some(asked) => {
+                if self.rules.iter().any(|rule| rule.access == Access::ReadWrite) {
+                    self.workspace = asked;
+                } else {
+                    let message = format!("workspace {asked} cannot act: no path is read-write");
+                    refusals.push(Refusal::new(message, "the policy lets nothing be changed"));
+                }
+            }
+        }
+        if narrowing.disk.is_some() && self.workspace == Workspace::Direct {
+            let message = "disk cannot act: the workspace is direct";
+            refusals.push(Refusal::new(message, "ask for `--workspace overlay` too"));
+            return;
+        }
+        let mut lower = Lower { refusals };
+        lower.required("disk", &mut self.disk, narrowing.disk, Self::MIN_DISK);
+    }
+
     fn narrow_paths(&mut self, narrowing: &Narrowing, cwd: &Path, refusals: &mut Vec<Refusal>) {
         if let Err(errors) = self.resolve(cwd) {
             let refusal =

@@ -113,11 +113,19 @@ pub struct Filesystem {
     pub no_execute: Vec<PathEntry>,
     /// The size of the private `/tmp`, and of the private `/dev/shm`, each. Default 256 MiB.
     pub tmp: ByteSize,
+    /// Where changes below the `read_write` paths go.
+    pub workspace: Workspace,
+    /// The size of the private file system that holds a workspace that is not direct: all changes, or the whole copy.
+    /// Default 1 GiB.
+    pub disk: ByteSize,
 }
 
 impl Filesystem {
     /// The smallest private `/tmp`: a few files. Zero would mean "no limit" to tmpfs(5).
     pub const MIN_TMP: ByteSize = ByteSize::from_bytes(64 << 10);
+
+    /// The smallest private file system of a workspace.
+    pub const MIN_DISK: ByteSize = ByteSize::from_bytes(64 << 10);
 }
 
 impl Default for Filesystem {
@@ -127,6 +135,8 @@ impl Default for Filesystem {
             rules: Vec::new(),
             no_execute: Vec::new(),
             tmp: ByteSize::from_mib(256),
+            workspace: Workspace::default(),
+            disk: ByteSize::from_mib(1024),
         }
     }
 }
@@ -140,6 +150,29 @@ pub enum Base {
     Host,
     /// Only what the rules list (besides `/proc`, `/dev` and `/tmp`).
     None,
+}
+
+/// Where the changes go that a workload makes below the `read_write` paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workspace {
+    /// Into the real directories, at once.
+    #[default]
+    Direct,
+    /// Into a private layer over them, which ends with the sandbox unless it is exported.
+    Overlay,
+    /// Into a private copy of them, made at the start.
+    Copy,
+}
+
+impl fmt::Display for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Overlay => "overlay",
+            Self::Copy => "copy",
+        })
+    }
 }
 
 /// One path of a policy with what may be done below it.

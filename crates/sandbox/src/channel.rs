@@ -132,6 +132,8 @@ pub(crate) enum Message {
         /// The step's number, from 1.
         step: i32,
     },
+    /// From the first process, with a descriptor: the directory that takes up the changes of a workspace that is kept apart.
+    Workspace,
     /// From the first process: every step is done; programs can be started.
     Ready,
     /// The step at this index failed; nothing was run.
@@ -218,6 +220,7 @@ impl Message {
             Self::Ended { program, status } => [14, program, status, 0],
             Self::Listener => [15, 0, 0, 0],
             Self::Checkpoint { step } => [16, step, 0, 0],
+            Self::Workspace => [17, 0, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -254,6 +257,7 @@ impl Message {
             14 => Self::Ended { program: a, status: b },
             15 => Self::Listener,
             16 => Self::Checkpoint { step: a },
+            17 => Self::Workspace,
             _ => return None,
         })
     }
@@ -273,6 +277,7 @@ impl Message {
             Self::Go
             | Self::Stop
             | Self::Checkpoint { .. }
+            | Self::Workspace
             | Self::Ready
             | Self::Listener
             | Self::StepFailed { .. } => None,

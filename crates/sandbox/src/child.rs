@@ -24,8 +24,9 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::channel::{Channel, Message, Part};
+use crate::copy::copy;
 use crate::init;
-use crate::operands::{Operation, Source};
+use crate::operands::{Operation, Source, WorkspacePart};
 use crate::prepare::Prepared;
 
 /// Where the new root is mounted while it is built. Nothing that a policy may name lies below it, it exists on every
@@ -123,6 +124,14 @@ fn apply(
             mount_copy(place.as_fd(), place.as_fd(), *attributes, true)
         }
         Operation::Checkpoint { step } => checkpoint(channel, *step).map_err(whole),
+        Operation::MountWorkspace { options } => mount_workspace(options),
+        Operation::MountOverlay { source, part, options, path, attributes } => {
+            mount_overlay(source, part, options, path, *attributes)
+        }
+        Operation::MountCopy { source, part, path, attributes, empty } => {
+            mount_private_copy(source, part, path, *attributes, empty)
+        }
+        Operation::CloseWorkspace => close_workspace(channel),
         Operation::ForbidUserNamespaces => forbid_user_namespaces(),
         Operation::PivotRoot => pivot_root(state),
         Operation::SealMount { path } => ours(sys_mount::set_attributes_at(path, sys_mount::attr::RDONLY)),
@@ -266,6 +275,86 @@ fn make_placeholder(directory: &CStr, name: &CStr, is_directory: bool) -> Result
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map(drop).map_err(whole)
+}
+
+/// Where the workspace is in the new root until it is closed, and what is in it.
+const WORKSPACE: &CStr = c".workspace";
+const UPPER: &CStr = c".workspace/upper";
+const WORKSPACE_DIRECTORIES: [&CStr; 4] =
+    [c".workspace/lower", UPPER, c".workspace/work", c".workspace/merged"];
+
+fn mount_workspace(options: &CStr) -> Result<(), Failed> {
+    rustix::fs::mkdirat(CWD, WORKSPACE, Mode::from_raw_mode(0o700)).map_err(part(Part::Target))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(c"palisade", WORKSPACE, c"tmpfs", flags, options).map_err(whole)?;
+    for directory in WORKSPACE_DIRECTORIES {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o700)).map_err(part(Part::Target))?;
+    }
+    Ok(())
+}
+
+fn mount_overlay(
+    source: &Source,
+    place: &WorkspacePart,
+    options: &CStr,
+    path: &CStr,
+    attributes: u64,
+) -> Result<(), Failed> {
+    for directory in [&place.lower, &place.upper, &place.work, &place.merged] {
+        rustix::fs::mkdirat(CWD, directory.as_c_str(), Mode::from_raw_mode(0o700))
+            .map_err(part(Part::Target))?;
+    }
+    mount_bind(source, &place.lower, 0, false)?;
+    // The directory that takes up the changes is the one that is shown, not the one below.
+    let lower = rustix::fs::statat(CWD, place.lower.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(part(Part::Source))?;
+    let mode = Mode::from_raw_mode(lower.st_mode & 0o1777);
+    rustix::fs::chmodat(CWD, place.upper.as_c_str(), mode, AtFlags::empty()).map_err(part(Part::Target))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(c"overlay", place.merged.as_c_str(), c"overlay", flags, options).map_err(whole)?;
+    show(&place.merged, path, attributes)
+}
+
+fn mount_private_copy(
+    source: &Source,
+    place: &WorkspacePart,
+    path: &CStr,
+    attributes: u64,
+    empty: &[(u64, u64)],
+) -> Result<(), Failed> {
+    rustix::fs::mkdirat(CWD, place.upper.as_c_str(), Mode::from_raw_mode(0o700))
+        .map_err(part(Part::Target))?;
+    let upper = beneath_directory(&place.upper).map_err(part(Part::Target))?;
+    match source {
+        Source::Tree(tree) => copy(tree.as_fd(), upper.as_fd(), empty),
+        Source::Path { path, device, inode } => {
+            copy(open_source(path, *device, *inode)?.as_fd(), upper.as_fd(), empty)
+        }
+    }
+    .map_err(part(Part::Write))?;
+    show(&place.upper, path, attributes)
+}
+
+/// Mounts a directory of the workspace at its place in the new root.
+fn show(from: &CStr, path: &CStr, attributes: u64) -> Result<(), Failed> {
+    let from = beneath(from).map_err(part(Part::Source))?;
+    let target = beneath(path).map_err(part(Part::Target))?;
+    mount_copy(from.as_fd(), target.as_fd(), attributes, false)
+}
+
+/// [`beneath`], to read and change the directory itself.
+fn beneath_directory(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
+/// Gives the supervisor hold of what took up the changes, and takes the rest out of everybody's reach. The mounts that
+/// show it stay.
+fn close_workspace(channel: &Channel) -> Result<(), Failed> {
+    let upper = beneath_directory(UPPER).map_err(part(Part::Source))?;
+    channel.send(Message::Workspace, &[upper.as_fd()]).map_err(part(Part::Write))?;
+    unmount(WORKSPACE, UnmountFlags::DETACH).map_err(part(Part::Detach))?;
+    rustix::fs::unlinkat(CWD, WORKSPACE, AtFlags::REMOVEDIR).map_err(part(Part::Target))
 }
 
 /// Covers a file or directory with an empty one of mode 000. The workload owns it, but on a read-only mount the mode

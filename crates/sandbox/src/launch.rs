@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::placeholder::Placeholders;
 use crate::prepare::Prepared;
 use crate::supervise::Forwarding;
+use crate::workspace::Workspace;
 
 /// A sandbox whose first process runs. Dropping it kills everything in it: the first process sees the channel end.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Launched {
     pub(crate) wall_time: Option<Duration>,
     /// Whether refused calls are asked about.
     pub(crate) watched: bool,
+    /// The workspace, if it is kept apart from the real directories.
+    pub(crate) workspace: Option<Workspace>,
     /// What the run has put on the host.
     pub(crate) _placeholders: Placeholders,
 }
@@ -74,6 +77,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         wall_time: prepared.wall_time,
         watched: prepared.watched,
         words: prepared.words,
+        workspace: prepared.workspace,
         _placeholders: placeholders,
     };
     // On any error from here on `launched` is dropped, and the child, which waits for its ids, ends.

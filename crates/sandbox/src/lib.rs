@@ -11,6 +11,7 @@
 mod channel;
 mod child;
 mod command;
+mod copy;
 mod denials;
 mod error;
 mod event;
@@ -32,6 +33,7 @@ mod service;
 mod start;
 mod supervise;
 mod terminal;
+mod workspace;
 
 pub mod attach;
 
@@ -49,6 +51,7 @@ pub use report::{DenialsReport, EndingReport, LimitHitReport, OutputReport, Repo
 pub use sandbox::{Child, Decision, Sandbox, decide};
 pub use start::run;
 pub use supervise::Forwarding;
+pub use workspace::{Applied, Change, ChangeKind, Changes, Workspace, WorkspaceError};
 
 /// A copy of a descriptor that this process was started with, close-on-exec.
 ///

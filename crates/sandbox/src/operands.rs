@@ -72,6 +72,25 @@ pub(crate) enum Operation {
     Checkpoint {
         step: i32,
     },
+    MountWorkspace {
+        options: CString,
+    },
+    MountOverlay {
+        source: Source,
+        part: WorkspacePart,
+        options: CString,
+        path: CString,
+        attributes: u64,
+    },
+    MountCopy {
+        source: Source,
+        part: WorkspacePart,
+        path: CString,
+        attributes: u64,
+        /// By device and inode.
+        empty: Vec<(u64, u64)>,
+    },
+    CloseWorkspace,
     ForbidUserNamespaces,
     PivotRoot,
     SealMount {
@@ -109,6 +128,19 @@ pub(crate) enum Source {
     Tree(OwnedFd),
     /// A path that the child opens itself, since only it has the privilege to copy mounts, and what must stand there.
     Path { path: CString, device: u64, inode: u64 },
+}
+
+/// The directories of one part of the workspace, in the new root while it is built.
+#[derive(Debug)]
+pub(crate) struct WorkspacePart {
+    /// Where the host's directory is mounted, to lie below.
+    pub(crate) lower: CString,
+    /// What takes up changes, or the copy.
+    pub(crate) upper: CString,
+    /// The kernel's own (overlayfs, `workdir`).
+    pub(crate) work: CString,
+    /// Where the overlay is mounted first.
+    pub(crate) merged: CString,
 }
 
 /// The program that the sandbox is made for.

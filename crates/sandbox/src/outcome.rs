@@ -6,6 +6,7 @@ use palisade_sys::Errno;
 use crate::denials::Denied;
 use crate::failure::Failure;
 use crate::relay::Stream;
+use crate::workspace::Workspace;
 
 /// Exit codes that are Palisade's own. Between 0 and 123 the code is the workload's; 128 + n means signal n.
 pub mod code {
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub limits_hit: Vec<LimitHit>,
     /// The system calls that were refused, where the command asked to watch them.
     pub denied: Option<Vec<Denied>>,
+    /// What the workload changed, where the policy keeps that apart from the real directories.
+    pub workspace: Option<Workspace>,
 }
 
 /// A limit that a run ran into.

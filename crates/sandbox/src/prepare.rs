@@ -20,15 +20,19 @@ use palisade_sys::mount as sys_mount;
 use palisade_sys::process::namespace;
 use palisade_sys::seccomp::SockFilter;
 use palisade_sys::user_namespace::carrier;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use crate::launch::pair;
-use crate::operands::{Operation, Program, Source};
+use crate::operands::{Operation, Program, Source, WorkspacePart};
 use crate::placeholder::Placeholders;
+use crate::workspace::Workspace;
+
+/// The directory of the workspace in the new root, as long as there is one.
+const WORKSPACE: &str = ".workspace";
 
 /// Most bytes and words of a program that is started later.
 const MOST_BYTES: usize = 1 << 20;
@@ -86,6 +90,14 @@ pub enum PrepareError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A real directory of the workspace cannot be opened.
+    #[error("open {}: {errno}", path.display(), errno = palisade_sys::Errno(errno.raw_os_error()))]
+    Workspace {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// The plan names a capability that this kernel interface does not know.
     #[error("unknown capability `{0}` in the plan")]
     Capability(String),
@@ -124,6 +136,8 @@ pub(crate) struct Prepared {
     pub(crate) words: Vec<String>,
     /// What the plan has put on the host.
     pub(crate) placeholders: Placeholders,
+    /// The real directories of a workspace that is kept apart.
+    pub(crate) workspace: Option<Workspace>,
 }
 
 /// Prepares the execution of a program under `plan`.
@@ -153,7 +167,9 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
     let mut trees: Vec<i32> = operations
         .iter()
         .filter_map(|operation| match operation {
-            Operation::MountBind { source: Source::Tree(tree), .. } => Some(tree.as_raw_fd()),
+            Operation::MountBind { source: Source::Tree(tree), .. }
+            | Operation::MountOverlay { source: Source::Tree(tree), .. }
+            | Operation::MountCopy { source: Source::Tree(tree), .. } => Some(tree.as_raw_fd()),
             _ => None,
         })
         .collect();
@@ -183,6 +199,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
             })
             .collect(),
         placeholders,
+        workspace: Workspace::of(plan)?,
     })
 }
 
@@ -279,6 +296,31 @@ fn operation(
             Operation::PinPath { path: relative(path)?, attributes: attribute_bits(*attributes) }
         }
         Step::Checkpoint {} => Operation::Checkpoint { step: i32::try_from(number).unwrap_or(i32::MAX) },
+        Step::MountWorkspace { size, inodes } => Operation::MountWorkspace {
+            options: text(&format!("mode=0755,size={},nr_inodes={inodes}", size.bytes()))?,
+        },
+        Step::MountOverlay { source, path, number: part, attributes, idmap } => {
+            let part = workspace_part(*part)?;
+            let shown = |path: &CString| path.to_string_lossy().into_owned();
+            let (lower, upper, work) = (shown(&part.lower), shown(&part.upper), shown(&part.work));
+            // In a user namespace the layers' own marks are attributes that it may set (overlayfs, `userxattr`).
+            let options = format!("lowerdir={lower},upperdir={upper},workdir={work},userxattr");
+            Operation::MountOverlay {
+                source: bind_source(source, false, idmap.as_ref(), number, privileged, carriers)?,
+                part,
+                options: text(&options)?,
+                path: relative(path)?,
+                attributes: attribute_bits(*attributes),
+            }
+        }
+        Step::MountCopy { source, path, number: part, attributes, idmap, empty } => Operation::MountCopy {
+            source: bind_source(source, true, idmap.as_ref(), number, privileged, carriers)?,
+            part: workspace_part(*part)?,
+            path: relative(path)?,
+            attributes: attribute_bits(*attributes),
+            empty: empty.iter().filter_map(|path| identity(path)).collect(),
+        },
+        Step::CloseWorkspace {} => Operation::CloseWorkspace,
         Step::ForbidUserNamespaces {} => Operation::ForbidUserNamespaces,
         Step::PivotRoot {} => Operation::PivotRoot,
         Step::SealMount { path } => Operation::SealMount { path: relative(path)? },
@@ -293,6 +335,23 @@ fn operation(
         Step::DropCapabilities { keep } => Operation::DropCapabilities { keep: capabilities(keep)? },
         Step::InstallSeccomp { profile } => filter(profile, watched)?,
     })
+}
+
+/// Where the parts of the workspace are while the new root is built.
+fn workspace_part(number: u32) -> Result<WorkspacePart, PrepareError> {
+    let place = |what: &str| text(&format!("{WORKSPACE}/{what}/{number}"));
+    Ok(WorkspacePart {
+        lower: place("lower")?,
+        upper: place("upper")?,
+        work: place("work")?,
+        merged: place("merged")?,
+    })
+}
+
+/// Device and inode of what stands at a path without symbolic links; what is gone needs no cover.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 fn filter(profile: &seccomp::Profile, watched: bool) -> Result<Operation, PrepareError> {

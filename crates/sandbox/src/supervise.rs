@@ -142,7 +142,8 @@ impl<'a> Supervisor<'a> {
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
         self.denials.close();
         let denied = self.launched.watched.then(|| self.denials.told());
-        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit, denied }
+        let workspace = self.launched.workspace.take();
+        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit, denied, workspace }
     }
 
     /// Waits once and does what is due. The message that says how the first program ended, or `None` in it when the first
@@ -222,6 +223,14 @@ impl<'a> Supervisor<'a> {
                 self.emit(|| Event::Checkpoint { step, pid });
                 // It waits for this.
                 drop(descriptors);
+                None
+            }
+            Message::Workspace => {
+                if let (Some(workspace), Some(upper)) =
+                    (&mut self.launched.workspace, descriptors.into_iter().flatten().next())
+                {
+                    workspace.changes_are_in(upper);
+                }
                 None
             }
             Message::Terminal { program: FIRST } => {
@@ -359,6 +368,7 @@ impl<'a> Supervisor<'a> {
             | Message::Start { .. }
             | Message::Signal { .. }
             | Message::Stop
+            | Message::Workspace
             | Message::Terminal { .. } => Ending::Lost,
         }
     }

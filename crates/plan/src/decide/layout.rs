@@ -29,6 +29,8 @@ pub(super) struct Place {
     pub(super) noexec: bool,
     /// Whether it shows a part of the host's tree: then directories exist there by themselves, and may not be made.
     pub(super) host: bool,
+    /// Whether what is changed there stays in the sandbox.
+    pub(super) apart: bool,
     /// Whether it is a directory.
     pub(super) kind: Kind,
     /// The owner whose files appear as the workload's own, for a privileged caller.
@@ -38,7 +40,7 @@ pub(super) struct Place {
 impl Place {
     /// A file system of the sandbox's own.
     pub(super) fn private(access: Access, noexec: bool) -> Self {
-        Self { access, noexec, host: false, kind: Kind::Directory, owner: None }
+        Self { access, noexec, host: false, apart: false, kind: Kind::Directory, owner: None }
     }
 }
 

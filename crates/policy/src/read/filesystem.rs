@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use super::Reader;
 use crate::diagnostic::printable;
 use crate::paths::{check_path, normalised};
-use crate::policy::{Access, Base, Clause, Filesystem, PathEntry, PathRule};
+use crate::policy::{Access, Base, Clause, Filesystem, PathEntry, PathRule, Workspace};
+use crate::units::ByteSize;
 use crate::yaml::{Node, Value};
 
-pub(super) const KEYS: &[&str] = &["base", "read_only", "read_write", "hidden", "no_execute", "tmp"];
+pub(super) const KEYS: &[&str] =
+    &["base", "read_only", "read_write", "hidden", "no_execute", "tmp", "workspace", "disk"];
 pub(super) const ENTRY_KEYS: &[&str] = &["path", "optional"];
 
 pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Filesystem {
@@ -36,12 +38,47 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Filesyste
 
     let bases = &[("host", Base::Host), ("none", Base::None)];
     let tmp = field("tmp").and_then(|node| reader.size(node, "filesystem.tmp", Filesystem::MIN_TMP));
+    let (workspace, disk) = workspace(reader, field("workspace"), field("disk"), &rules);
     Filesystem {
         base: reader.word(field("base"), "filesystem.base", bases).unwrap_or_default(),
         rules: rules.into_iter().map(|(_, rule)| rule).collect(),
         no_execute: no_execute.into_iter().map(|(_, entry)| entry).collect(),
         tmp: tmp.unwrap_or(strictest.tmp),
+        workspace,
+        disk: disk.unwrap_or(strictest.disk),
     }
+}
+
+/// Where changes go, and how much room they have. Either alone would say nothing.
+fn workspace(
+    reader: &mut Reader<'_>,
+    word: Option<&Node>,
+    size: Option<&Node>,
+    rules: &[(&Node, PathRule)],
+) -> (Workspace, Option<ByteSize>) {
+    let words = &[("direct", Workspace::Direct), ("overlay", Workspace::Overlay), ("copy", Workspace::Copy)];
+    let before = reader.problem_count();
+    let workspace = reader.word(word, "filesystem.workspace", words).unwrap_or_default();
+    let disk = size.and_then(|node| reader.size(node, "filesystem.disk", Filesystem::MIN_DISK));
+    if reader.problem_count() > before {
+        return (workspace, disk);
+    }
+    match (workspace, word, size) {
+        (Workspace::Direct, _, Some(node)) => {
+            reader
+                .report(node, "`disk` cannot act: the workspace is direct")
+                .help("`workspace: overlay` or `workspace: copy` keeps changes in a private file system");
+        }
+        (Workspace::Overlay | Workspace::Copy, Some(node), _)
+            if !rules.iter().any(|(_, rule)| rule.access == Access::ReadWrite) =>
+        {
+            reader
+                .report(node, format!("`workspace: {workspace}` cannot act: no path is read-write"))
+                .help("name what the workload may change under `read_write`");
+        }
+        _ => {}
+    }
+    (workspace, disk)
 }
 
 /// The entries of a list of paths: each a path, or a map of `path` and `optional`.

@@ -94,7 +94,8 @@ pub(super) fn keep_missing(
         );
         return;
     };
-    if reached.kind == Kind::Directory
+    if !place.apart
+        && reached.kind == Kind::Directory
         && let Some(reason) = reached.writable.reason()
     {
         draft.downgraded(
@@ -109,7 +110,7 @@ pub(super) fn keep_missing(
     pin(clause, &reached.path, layout, draft);
     let mut notes = Vec::new();
     if reached.kind == Kind::Directory {
-        cover(clause, &reached.path, &path, true, layout, draft);
+        cover(clause, &reached.path, &path, !place.apart, layout, draft);
         notes.push("an empty file stands there during the run".to_owned());
     }
     draft.covered(

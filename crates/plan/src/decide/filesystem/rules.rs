@@ -9,6 +9,7 @@ use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, Resolv
 use super::super::layout::{Layout, Place};
 use super::super::process::outside_ids;
 use super::super::{Draft, Situation};
+use super::apart::Apart;
 use super::execution;
 use super::protect::{keep_missing, pin_way, place_of};
 use crate::facts::{Ability, HostFacts, Missing, PathFact, Present};
@@ -18,9 +19,9 @@ use crate::step::{IdMap, IdPair, MountAttributes, Step};
 const OWN: &[&str] = &["/proc", "/dev"];
 
 /// One rule, with what was found at its path.
-struct Rule<'a> {
+pub(super) struct Rule<'a> {
     /// The clause, and the path as the policy and the directory of the run name it.
-    entry: &'a ResolvedEntry,
+    pub(super) entry: &'a ResolvedEntry,
     access: Access,
     fact: &'a PathFact,
 }
@@ -67,6 +68,9 @@ pub(super) fn rules(
         .filter_map(|rule| present(rule.fact).map(|present| present.canonical.clone()))
         .collect();
 
+    let covered: Vec<(PathBuf, Access)> =
+        rules.iter().filter_map(|rule| Some((present(rule.fact)?.canonical.clone(), rule.access))).collect();
+    let mut workspace = Apart::open(filesystem, facts, &covered, draft);
     for rule in &rules {
         match rule.fact {
             PathFact::Missing(missing) => missing_path(rule, missing, layout, draft),
@@ -74,7 +78,9 @@ pub(super) fn rules(
             PathFact::Present(present) if rule.access == Access::Hidden => {
                 hide(rule, present, &visible, layout, draft);
             }
-            PathFact::Present(present) => show(rule, present, facts, situation, layout, draft),
+            PathFact::Present(present) => {
+                show(rule, present, facts, situation, &mut workspace, layout, draft);
+            }
         }
     }
     // The covers that show something below them were written to for its mount points, and never again.
@@ -87,6 +93,7 @@ pub(super) fn rules(
         }
     }
     execution::forbid(resolved.no_execute(), facts, layout, draft);
+    workspace.close(draft);
     if layout.enclosing(&situation.directory).host
         && layout.enclosing(&situation.directory).access != Access::Hidden
     {
@@ -194,6 +201,7 @@ fn show(
     present: &Present,
     facts: &HostFacts,
     situation: &Situation,
+    workspace: &mut Apart<'_>,
     layout: &mut Layout,
     draft: &mut Draft,
 ) {
@@ -209,6 +217,7 @@ fn show(
         access: rule.access,
         noexec: path.ancestors().any(|ancestor| layout.noexec.contains(ancestor)),
         host: true,
+        apart: rule.access == Access::ReadWrite && workspace.is_apart(),
         kind: present.kind,
         owner,
     };
@@ -224,14 +233,18 @@ fn show(
         noexec: place.noexec,
         ..MountAttributes::SAFE
     };
-    draft.step(
-        &rule.entry.clause,
-        Step::MountBind { source: path.clone(), path: path.clone(), attributes, recursive: true, idmap },
-    );
+    let mechanism = if place.apart {
+        workspace.show(rule, present, attributes, idmap, layout, draft)
+    } else {
+        let source = path.clone();
+        let path = path.clone();
+        draft.step(&rule.entry.clause, Step::MountBind { source, path, attributes, recursive: true, idmap });
+        "mount namespace"
+    };
     layout.mount(path, place);
     let mechanism = match idmap {
-        Some(_) => "mount namespace, ID-mapped mount",
-        None => "mount namespace",
+        Some(_) => format!("{mechanism}, ID-mapped mount"),
+        None => mechanism.to_owned(),
     };
     draft.covered(&rule.entry.clause, requested, mechanism, crate::plan::Status::Enforced, notes);
 }
