@@ -6,19 +6,21 @@ mod apart;
 #[path = "support/plans.rs"]
 mod plans;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use apart::{again, apart, difference, everything, namespaces, processes, reap_all};
+use apart::{again, apart, everything, namespaces, nothing_is_left, processes, reap_all};
 use palisade::{Command, Ending, Error, Event, Outcome};
 use palisade_plan::{Plan, PlannedStep, Step};
 use palisade_policy::Clause;
 
 /// What a workload writes at once, if it runs.
 const RAN: &str = "the workload ran";
+
+/// Namespaces of a kind that may exist at a time. The kernel takes its time to free those of a dead process.
+const NAMESPACES: u32 = 50;
 
 /// The workload: leaves its mark where it may, and says so.
 fn workload(rest: &str) -> [String; 2] {
@@ -47,13 +49,6 @@ fn output(outcome: &Outcome) -> String {
     String::from_utf8(captured.expect("captured")).expect("UTF-8")
 }
 
-/// Nothing is there that was not there before, the mark of a workload included.
-fn nothing_is_left(place: &Path, before: &BTreeSet<String>, after_what: &str) {
-    reap_all();
-    let left = difference(before, &everything(place));
-    assert!(left.is_empty(), "left after {after_what}:\n{}", left.join("\n"));
-}
-
 /// The control of every test here: without a fault each workload runs, says so, and leaves nothing but its mark.
 fn plans_that_work(place: &Path) -> Vec<(&'static str, Plan)> {
     let workspace = plans::workspace(place);
@@ -73,7 +68,7 @@ fn plans_that_work(place: &Path) -> Vec<(&'static str, Plan)> {
 
 #[test]
 fn a_step_that_fails_runs_nothing_wherever_it_stands() {
-    apart("a_step_that_fails_runs_nothing_wherever_it_stands", |place| {
+    apart("a_step_that_fails_runs_nothing_wherever_it_stands", NAMESPACES, |place| {
         let plans = plans_that_work(place);
         let before = everything(place);
         let mut tried = 0;
@@ -105,7 +100,7 @@ fn a_killed_supervisor_leaves_nothing_wherever_it_stands() {
     if apart::role().as_deref() == Some("supervisor") {
         return supervise();
     }
-    apart(name, |place| {
+    apart(name, NAMESPACES, |place| {
         let plans = plans_that_work(place);
         let mut tried = 0;
         for (name_of_plan, plan) in &plans {

@@ -40,7 +40,9 @@ pub(crate) fn again(name: &str, role: &str) -> Vec<String> {
 }
 
 /// Runs `body` of the test `name` as PID 1 of a world apart; in the process that was started for that, runs it.
-pub(crate) fn apart(name: &str, body: impl FnOnce(&Path)) {
+///
+/// For an ordinary user no more than `namespaces` of each kind can exist there at a time: what leaks runs out.
+pub(crate) fn apart(name: &str, namespaces: u32, body: impl FnOnce(&Path)) {
     match role().as_deref() {
         Some("apart") => return body(&PathBuf::from(env::var_os(PLACE).expect("a place"))),
         Some(other) => panic!("no role of this test: {other}"),
@@ -52,11 +54,18 @@ pub(crate) fn apart(name: &str, body: impl FnOnce(&Path)) {
         command.args(["--map-current-user", "--keep-caps"]);
     }
     // The capabilities, which an ordinary user has for the mount, end there.
-    let script =
-        "mount -t tmpfs -o mode=0700 none \"$0\" && exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"";
+    let script = format!(
+        "mount -t tmpfs -o mode=0700 none \"$0\"
+        if [ \"$(id -u)\" != 0 ]; then
+            for kind in cgroup ipc mnt net pid user uts; do
+                echo {namespaces} > /proc/sys/user/max_${{kind}}_namespaces
+            done
+        fi
+        exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\""
+    );
     command
         .args(["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child", "--mount-proc", "--"])
-        .args(["sh", "-c", script])
+        .args(["sh", "-ec", script.as_str()])
         .arg(place.path())
         .args(again(name, "apart"))
         .envs([(PLACE, place.path()), ("TMPDIR", place.path()), ("XDG_RUNTIME_DIR", place.path())])
@@ -107,8 +116,23 @@ pub(crate) fn everything(place: &Path) -> BTreeSet<String> {
     all
 }
 
+/// Nothing is there that was not there before, and nothing has gone.
+pub(crate) fn nothing_is_left(place: &Path, before: &BTreeSet<String>, after_what: &str) {
+    reap_all();
+    let start = Instant::now();
+    loop {
+        let left = difference(before, &everything(place));
+        if left.is_empty() {
+            return;
+        }
+        // A supervising thread ends, with what it holds, a little after it has told the outcome.
+        assert!(start.elapsed() < PATIENCE / 6, "left after {after_what}:\n{}", left.join("\n"));
+        sleep(Duration::from_millis(10));
+    }
+}
+
 /// What came, and what went.
-pub(crate) fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
+fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
     let came = after.difference(before).map(|what| format!("+ {what}"));
     came.chain(before.difference(after).map(|what| format!("- {what}"))).collect()
 }

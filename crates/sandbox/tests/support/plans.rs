@@ -6,7 +6,7 @@ use std::path::Path;
 use palisade::decide;
 use palisade_host::Depth;
 use palisade_plan::Plan;
-use palisade_policy::Document;
+use palisade_policy::{Document, Policy};
 
 /// Rules inside rules.
 const RULES: &str = "
@@ -23,8 +23,7 @@ resources:
 ";
 
 /// A policy of each kind, by name.
-pub(crate) const POLICIES: [(&str, Option<&str>); 3] =
-    [("default", None), ("agent", None), ("rules", Some(RULES))];
+const POLICIES: [(&str, Option<&str>); 3] = [("default", None), ("agent", None), ("rules", Some(RULES))];
 
 /// Makes the workspace that the policies are about.
 pub(crate) fn workspace(place: &Path) -> std::path::PathBuf {
@@ -38,16 +37,22 @@ pub(crate) fn workspace(place: &Path) -> std::path::PathBuf {
     workspace
 }
 
+/// The policies, read.
+pub(crate) fn policies() -> impl Iterator<Item = (&'static str, Policy)> {
+    POLICIES.into_iter().map(|(name, text)| {
+        let document = match text {
+            None => Document::builtin(name).expect("built in"),
+            Some(text) => Document::parse(name, text).expect("valid"),
+        };
+        (name, document.policy)
+    })
+}
+
 /// The plan of each policy, for a run in `workspace` that the calling thread supervises.
 pub(crate) fn plans(workspace: &Path) -> Vec<(&'static str, Plan)> {
-    let decided = |(name, text): (&'static str, Option<&str>)| {
-        let policy = match text {
-            None => Document::builtin(name).expect("built in").policy,
-            Some(text) => Document::parse(name, text).expect("valid").policy,
-        };
-        let plan =
-            decide(&policy, workspace, Depth::Run).unwrap_or_else(|error| panic!("{name}: {error}")).plan;
-        (name, plan)
+    let decided = |(name, policy): (&'static str, Policy)| {
+        let decided = decide(&policy, workspace, Depth::Run);
+        (name, decided.unwrap_or_else(|error| panic!("{name}: {error}")).plan)
     };
-    POLICIES.map(decided).into()
+    policies().map(decided).collect()
 }
