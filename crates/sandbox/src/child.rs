@@ -170,7 +170,7 @@ fn ours_in<T>(part: Part, result: palisade_sys::Result<T>) -> Result<T, Failed> 
 }
 
 /// Closes every descriptor from `first` on that is neither the channel nor in `keep`.
-pub(crate) fn close_others(
+fn close_others(
     proof: &ForkedChild,
     first: u32,
     keep: &[i32],

@@ -16,7 +16,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::channel::{Channel, FIRST, Message, Received};
-use crate::child::close_others;
 use crate::prepare::Prepared;
 use crate::program;
 
@@ -31,11 +30,11 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
     // Every signal was blocked before this process was cloned, so none is lost before the descriptor exists. A
     // blocked signal is queued even for PID 1, whose unhandled signals the kernel otherwise discards.
     let Ok(signals) = signal::signalfd(&SignalSet::all()) else { process::exit(1) };
-    // Programs get copies of their own; with this process's closed, a reader of the output sees its end.
+    // Programs get copies of their own; with this process's closed, a reader of the output sees its end. The trees are mounted.
+    // Whatever else the caller had open a step has closed, and only that step: one that is left out must show.
     let Ok(channel) = channel.above_standard() else { process::exit(1) };
-    if close_others(proof, 0, &[signals.as_raw_fd()], &channel).is_err()
-        || channel.send(Message::Ready, &[]).is_err()
-    {
+    let spent = (0..=2).chain(prepared.trees.iter().copied()).filter(|fd| *fd != signals.as_raw_fd());
+    if process::close_each(proof, spent).is_err() || channel.send(Message::Ready, &[]).is_err() {
         process::exit(1);
     }
     let mut programs: Programs = [None; MOST_PROGRAMS];

@@ -202,6 +202,15 @@ fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
     Errno::check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// Closes these descriptors; one that is not open is no error.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn close_each(proof: &ForkedChild, descriptors: impl Iterator<Item = RawFd>) -> Result<()> {
+    let mut all = descriptors.map(RawFd::unsigned_abs);
+    all.try_for_each(|descriptor| close_range(proof, descriptor, descriptor))
+}
+
 /// Closes every descriptor from `first` on that `keep` does not hold, in as many close_range(2) calls as there are gaps.
 ///
 /// # Errors
