@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::{AutoStream, ColorChoice};
-use palisade_policy::{Clause, Policy};
+use palisade_policy::{Clause, Policy, Workspace};
 
 use crate::adapters::{self, Adapter};
 use crate::catalogue::{self, Need, Outside, Probe, Tier};
@@ -250,7 +250,8 @@ fn finished(written: io::Result<()>) -> io::Result<()> {
 
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
-    let lab = lab::build(&LabOptions { entry: options.entry, ..LabOptions::default() })?;
+    let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
+    let lab = lab::build(&LabOptions { entry: options.entry, overlay, ..LabOptions::default() })?;
     let argument = carry_policy(options, lab.world())?;
     let palisade = lab
         .world()

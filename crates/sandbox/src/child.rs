@@ -270,11 +270,27 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Failed> {
 /// Makes something empty in a directory that a workload may have written to before.
 fn make_placeholder(directory: &CStr, name: &CStr, is_directory: bool) -> Result<(), Failed> {
     let parent = beneath(directory).map_err(part(Part::Target))?;
-    if is_directory {
-        return rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).map_err(whole);
+    let made = if is_directory {
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+    } else {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map(drop)
+    };
+    match made {
+        Err(Errno::EXIST) => {
+            // Made since the plan was: it is covered as well as what would have been made, unless it is a link.
+            let there =
+                rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(part(Part::Target))?;
+            let kind = rustix::fs::FileType::from_raw_mode(there.st_mode);
+            let fits = match kind {
+                rustix::fs::FileType::Directory => true,
+                rustix::fs::FileType::Symlink => false,
+                _ => !is_directory,
+            };
+            if fits { Ok(()) } else { Err(whole(Errno::EXIST)) }
+        }
+        other => other.map_err(whole),
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map(drop).map_err(whole)
 }
 
 /// Where the workspace is in the new root until it is closed, and what is in it.
@@ -285,8 +301,8 @@ const WORKSPACE_DIRECTORIES: [&CStr; 4] =
 
 fn mount_workspace(options: &CStr) -> Result<(), Failed> {
     rustix::fs::mkdirat(CWD, WORKSPACE, Mode::from_raw_mode(0o700)).map_err(part(Part::Target))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount(c"palisade", WORKSPACE, c"tmpfs", flags, options).map_err(whole)?;
+    // What is shown of it has the attributes that the step for it says.
+    mount(c"palisade", WORKSPACE, c"tmpfs", MountFlags::empty(), options).map_err(whole)?;
     for directory in WORKSPACE_DIRECTORIES {
         rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o700)).map_err(part(Part::Target))?;
     }
@@ -310,8 +326,7 @@ fn mount_overlay(
         .map_err(part(Part::Source))?;
     let mode = Mode::from_raw_mode(lower.st_mode & 0o1777);
     rustix::fs::chmodat(CWD, place.upper.as_c_str(), mode, AtFlags::empty()).map_err(part(Part::Target))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount(c"overlay", place.merged.as_c_str(), c"overlay", flags, options).map_err(whole)?;
+    mount(c"overlay", place.merged.as_c_str(), c"overlay", MountFlags::empty(), options).map_err(whole)?;
     show(&place.merged, path, attributes)
 }
 

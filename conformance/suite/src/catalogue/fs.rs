@@ -1,5 +1,6 @@
 //! Files: what can be read, written, linked and executed.
 
+mod apart;
 mod names;
 mod rules;
 
@@ -25,7 +26,8 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(privilege());
     probes.extend(etc(&resolved));
     probes.extend(execution(policy, &resolved));
-    probes.extend(rules::probes(world, &resolved));
+    probes.extend(rules::probes(world, &policy.filesystem, &resolved));
+    probes.extend(apart::probes(world, &policy.filesystem, &resolved));
     probes.extend(names::probes(world, &resolved));
     probes.extend(names::through_the_link(world, &resolved));
     probes

@@ -21,7 +21,10 @@ filesystem:
   hidden: [.env]
   no_execute: [/tmp]
 ";
-    let parsed = [("strict", "version: 1\nfilesystem: {read_only: [.]}\n"), ("loose", rules)]
+    let hidden = include_str!("../../../../fixtures/policies/valid/hidden.yaml");
+    let apart = include_str!("../../../../fixtures/policies/valid/workspace-overlay.yaml");
+    let strict = "version: 1\nfilesystem: {read_only: [.]}\n";
+    let parsed = [("strict", strict), ("loose", rules), ("hidden", hidden), ("apart", apart)]
         .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
     parsed.map(|document| document.policy).to_vec()
 }

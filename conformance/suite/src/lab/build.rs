@@ -27,6 +27,8 @@ pub struct LabOptions {
     pub tools: Vec<(String, PathBuf)>,
     /// The way in which workloads will come into the sandbox: noted in the world, for the catalogue.
     pub entry: Entry,
+    /// Whether the policy lays an overlay over the workspace: an ordinary user's cannot have mounts below it.
+    pub overlay: bool,
 }
 
 /// A running lab. It ends with the process: the kernel takes the namespaces down.
@@ -65,6 +67,10 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     world.system_writes = seal::seal(world.system_writes)?;
     let covered = mounts::cover()?;
     note_absences(&mut world, &covered);
+    if options.overlay && world.rootless {
+        let why = "an ordinary user's overlay cannot have mounts below it";
+        world.submounts = Presence::Absent(why.to_owned());
+    }
     scene::lay_out(&mut world, &covered)?;
     for (name, file) in carried {
         let path = world.base.join("tools").join(&name);
@@ -231,7 +237,7 @@ impl Lab {
         let dir = self.world.cases.join(name);
         fs::create_dir(&dir).during(|| format!("create {}", dir.display()))?;
         let work = Workspace::at(&dir, &Mint::new(self.world.run.clone()));
-        scene::workspace(&work, &self.world.secret("outside-readable").path)?;
+        scene::workspace(&work, &self.world.secret("outside-readable").path, &self.world.submounts)?;
         Ok(work)
     }
 

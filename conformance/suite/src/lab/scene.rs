@@ -40,17 +40,19 @@ pub(super) fn lay_out(world: &mut World, covered: &Covered) -> Result<(), LabErr
             path.parent().map_or(Ok(()), |dir| directory(dir, mode))?;
         }
     }
-    workspace(&world.work, &world.secret("outside-readable").path)
+    workspace(&world.work, &world.secret("outside-readable").path, &world.submounts)
 }
 
 /// Lays out one workspace: directories, files, links and the mount inside it.
-pub(super) fn workspace(work: &Workspace, link_to: &Path) -> Result<(), LabError> {
+pub(super) fn workspace(work: &Workspace, link_to: &Path, submounts: &Presence) -> Result<(), LabError> {
     directory(&work.dir, 0o755)?;
     for path in [&work.mountpoint, &work.submount] {
         directory(path, 0o755)?;
     }
-    // As big as its one file needs, and a little to write.
-    mounts::tmpfs(&work.submount, "mode=755,size=1m,nr_inodes=64")?;
+    if submounts.is_planted() {
+        // As big as its one file needs, and a little to write.
+        mounts::tmpfs(&work.submount, "mode=755,size=1m,nr_inodes=64")?;
+    }
     symlink(link_to, &work.link_out).during(|| format!("link {}", work.link_out.display()))?;
     symlink("nested", &work.alias).during(|| format!("link {}", work.alias.display()))?;
     refresh(work)

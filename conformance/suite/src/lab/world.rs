@@ -290,6 +290,8 @@ pub struct World {
     /// Whether root may write to the directories of the system (`/etc`, `/usr`, `/var`, ...) as on any host: what
     /// is written goes to a layer of the lab's own. Where it is absent they are read-only in the lab.
     pub system_writes: Presence,
+    /// Whether something is mounted at `Workspace::submount`.
+    pub submounts: Presence,
     /// Unix sockets to reach.
     pub services: Vec<UnixService>,
     /// TCP ports of every address.
@@ -382,6 +384,7 @@ impl World {
             work: Workspace::at(&base.join("work"), mint),
             probe: base.join("tools/probe"),
             secrets: super::loot::secrets(caller, &base, &home, mint),
+            submounts: Presence::Planted,
             system_writes: match caller.rootless {
                 false => Presence::Planted,
                 true => {

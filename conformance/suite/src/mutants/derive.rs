@@ -43,9 +43,12 @@ const GIVING: &[&str] = &[
     "make_file",
     "make_link",
     "mount_bind",
+    "mount_copy",
     "mount_devpts",
+    "mount_overlay",
     "mount_proc",
     "mount_tmpfs",
+    "mount_workspace",
 ];
 
 /// The groups that look at what a kind of step does.
@@ -60,7 +63,8 @@ fn groups(kind: &str) -> &'static [&'static str] {
         "private_mounts" | "new_root" | "pivot_root" | "seal_mount" => &["mnt", "fs"],
         "mount_tmpfs" | "mount_bind" => &["fs", "mnt", "work"],
         "mount_proc" | "protect_path" | "mask_path" => &["proc", "fs", "mnt"],
-        "pin_path" | "make_placeholder" => &["fs"],
+        "pin_path" | "make_placeholder" | "mount_workspace" | "mount_overlay" | "mount_copy"
+        | "close_workspace" => &["fs", "mnt"],
         "mount_devpts" => &["tty", "dev", "work"],
         "forbid_user_namespaces" => &["ns"],
         "new_session" => &["tty", "ps"],
@@ -191,7 +195,13 @@ impl Site<'_> {
                 mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step));
                 mutants.extend(self.the_hosts());
             }
-            "mount_proc" | "mount_devpts" => mutants.extend(self.the_hosts()),
+            "mount_workspace" => {
+                mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step));
+                mutants.push(self.with("any number of files", "/inodes", (1_u64 << 24).into(), About::Step));
+            }
+            "mount_proc" | "mount_devpts" | "mount_overlay" | "mount_copy" => {
+                mutants.extend(self.the_hosts())
+            }
             "install_seccomp" => self.weaker_filter(mutants),
             _ => {}
         }
@@ -201,7 +211,10 @@ impl Site<'_> {
     fn the_hosts(&self) -> Option<Mutant> {
         let path = self.operands.get("path")?;
         let attributes = json!({"read_only": false, "nosuid": true, "nodev": false, "noexec": false});
-        let bind = json!({"source": path, "path": path, "attributes": attributes, "recursive": true});
+        let mut bind = json!({"source": path, "path": path, "attributes": attributes, "recursive": true});
+        if let (Some(idmap), Some(bind)) = (self.operands.get("idmap"), bind.as_object_mut()) {
+            bind.insert("idmap".to_owned(), idmap.clone());
+        }
         let mut plan = self.plan.clone();
         *plan.pointer_mut(&format!("/steps/{}/step", self.index))? = json!({ "mount_bind": bind });
         Some(self.mutant(format!("weaken {}: the host's", self.label()), plan, About::Step))

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use palisade_policy::{Access, ResolvedRule, ResolvedRules};
+use palisade_policy::{Access, Filesystem, ResolvedRule, ResolvedRules, Workspace};
 use palisade_probe::script::Statement;
 
 use super::super::prelude::*;
@@ -29,11 +29,11 @@ struct Place<'a> {
 }
 
 /// All entries of all rules.
-pub(super) fn probes(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
-    resolved.rules().iter().flat_map(|rule| of(world, resolved, rule)).collect()
+pub(super) fn probes(world: &World, filesystem: &Filesystem, resolved: &ResolvedRules) -> Vec<Probe> {
+    resolved.rules().iter().flat_map(|rule| of(world, filesystem, resolved, rule)).collect()
 }
 
-fn of(world: &World, resolved: &ResolvedRules, rule: &ResolvedRule) -> Vec<Probe> {
+fn of(world: &World, filesystem: &Filesystem, resolved: &ResolvedRules, rule: &ResolvedRule) -> Vec<Probe> {
     let path = &rule.entry.path;
     let Ok(relative) = path.strip_prefix(&world.work.dir) else {
         return if world.work.dir.starts_with(path) { Vec::new() } else { elsewhere(rule) };
@@ -41,7 +41,14 @@ fn of(world: &World, resolved: &ResolvedRules, rule: &ResolvedRule) -> Vec<Probe
     let Some(place) = Place::new(world, resolved, rule, relative) else { return Vec::new() };
     match rule.access {
         Access::ReadOnly => place.read_only(),
-        Access::ReadWrite => place.read_write(),
+        Access::ReadWrite => {
+            let mut probes = place.read_write();
+            if filesystem.workspace != Workspace::Direct {
+                // What is written there stays apart; `apart` has the entries.
+                probes.retain(|probe| !probe.id.ends_with("/seen-outside"));
+            }
+            probes
+        }
         Access::Hidden => place.hidden(resolved),
     }
 }
@@ -156,6 +163,7 @@ impl<'a> Place<'a> {
             let work = &self.world.work;
             probes.push(
                 self.denies("submount", High)
+                    .needs_planted(&self.world.submounts)
                     .serves_rule(clause, "FS-2")
                     .requires("a mount below a read-only path is read-only too")
                     .operation("create a file on a mount below the path")
@@ -219,6 +227,7 @@ impl<'a> Place<'a> {
         if self.directory == "." && !self.is_file() {
             probes.push(
                 self.allows("submount")
+                    .needs_planted(&self.world.submounts)
                     .serves_rule(clause, "FS-5")
                     .requires("a mount below a read-write path can be written to")
                     .script([attempt!("create_excl", self.world.work.submount.join("new").as_path())]),
@@ -293,6 +302,7 @@ impl<'a> Place<'a> {
     fn submount_visible(&self) -> Probe {
         let work = &self.world.work;
         self.allows("submount-visible")
+            .needs_planted(&self.world.submounts)
             .serves_rule(&self.rule.entry.clause, "FS-5")
             .requires("what is mounted below a path that a rule shows is there too")
             .script([attempt!("read_file", &*work.submount_file)])
