@@ -184,11 +184,23 @@ fn attributes(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
         }
         points
     };
+    // A writable directory above a rule's path may be a mount of its own, which keeps it in its place.
+    let rules = resolved.rules().iter().map(|rule| &rule.entry);
+    let mut held: Vec<String> = rules
+        .chain(resolved.no_execute())
+        .flat_map(|entry| entry.path.ancestors())
+        .filter(|point| point.starts_with(&world.work.dir) && *point != world.work.dir)
+        .filter(|point| resolved.access(point) == Some(Access::ReadWrite))
+        .map(|point| point.display().to_string())
+        .filter(|point| !shown(Access::ReadWrite).contains(point))
+        .collect();
+    held.sort();
+    held.dedup();
     let own = |points: &[&str]| -> Vec<String> { points.iter().map(|point| (*point).to_owned()).collect() };
-    let writable = [own(&devices), own(&private), shown(Access::ReadWrite)].concat();
+    let writable = [own(&devices), own(&private), shown(Access::ReadWrite), held.clone()].concat();
     let executable = |point: &String| resolved.may_execute(point.as_ref());
     let base = ["/", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/tmp"];
-    let mut programs = [own(&base), shown(Access::ReadOnly), shown(Access::ReadWrite)].concat();
+    let mut programs = [own(&base), shown(Access::ReadOnly), shown(Access::ReadWrite), held].concat();
     programs.retain(executable);
     let mut probes = vec![
         missing("mnt/read-only", "ro", &writable)
