@@ -104,9 +104,32 @@ pub enum PrepareError {
     /// The filter of the plan cannot be assembled.
     #[error("system-call filter: {0}")]
     Filter(String),
+    /// The plan names an id that no process can have: (uid_t) -1 means "leave it as it is" to setresuid(2).
+    #[error("{0} is no user or group id")]
+    Id(u32),
+    /// An operand of a step is no good.
+    #[error("step {step}, {name}: {source}")]
+    Step {
+        /// The step's number, from 1.
+        step: usize,
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: Box<PrepareError>,
+    },
     /// The plan has no namespaces or no ids.
     #[error("the plan lacks the step `{0}`")]
     Incomplete(&'static str),
+}
+
+impl PrepareError {
+    /// With the step that it is about, unless it tells that itself.
+    fn at(self, step: usize, name: &'static str) -> Self {
+        match self {
+            Self::Source { .. } | Self::Placeholder { .. } => self,
+            other => Self::Step { step, name, source: Box::new(other) },
+        }
+    }
 }
 
 /// A plan with everything that its execution needs.
@@ -162,7 +185,8 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
     let mut placeholders = Placeholders::default();
     for (index, planned) in plan.steps.iter().enumerate() {
         on_the_host(&planned.step, index + 1, &mut placeholders)?;
-        operations.push(operation(&planned.step, index + 1, privileged, words.watched, &mut carriers)?);
+        let operation = operation(&planned.step, index + 1, privileged, words.watched, &mut carriers);
+        operations.push(operation.map_err(|error| error.at(index + 1, planned.step.name()))?);
     }
     let mut trees: Vec<i32> = operations
         .iter()
@@ -246,7 +270,7 @@ fn operation(
         Step::CloseDescriptors {} => Operation::CloseDescriptors,
         Step::WipeArguments {} => Operation::WipeArguments(ArgumentArea::of_this_process()),
         Step::ClearGroups {} => Operation::ClearGroups,
-        Step::SetIds { uid, gid } => Operation::SetIds { uid: *uid, gid: *gid },
+        Step::SetIds { uid, gid } => Operation::SetIds { uid: id(*uid)?, gid: id(*gid)? },
         Step::SetHostname { name } => Operation::SetHostname(name.clone().into_bytes()),
         Step::LoopbackUp {} => Operation::LoopbackUp,
         Step::PrivateMounts {} => Operation::PrivateMounts,
@@ -352,6 +376,10 @@ fn workspace_part(number: u32) -> Result<WorkspacePart, PrepareError> {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some((stat.st_dev, stat.st_ino))
+}
+
+fn id(id: u32) -> Result<u32, PrepareError> {
+    if id == u32::MAX { Err(PrepareError::Id(id)) } else { Ok(id) }
 }
 
 fn filter(profile: &seccomp::Profile, watched: bool) -> Result<Operation, PrepareError> {

@@ -3,9 +3,12 @@
 
 #[path = "support/apart.rs"]
 mod apart;
+#[path = "support/breakage.rs"]
+mod breakage;
 #[path = "support/plans.rs"]
 mod plans;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -94,6 +97,85 @@ fn a_step_that_fails_runs_nothing_wherever_it_stands() {
     });
 }
 
+/// Operands with which a run may go on whatever they are, by step and field: sizes, modes and limits that the kernel takes,
+/// what a file holds, where a link leads, which ids the caller may map.
+const ANYTHING_GOES: &[(&str, &[&str])] = &[
+    ("map ids", &["uid.inside", "uid.outside", "gid.inside", "gid.outside"]),
+    ("set hostname", &["name"]),
+    ("new root", &["size"]),
+    ("make directory", &["mode"]),
+    ("make file", &["mode", "content"]),
+    ("make link", &["target"]),
+    ("mount tmpfs", &["size", "inodes", "mode"]),
+    ("mount bind", &["idmap.uid.inside", "idmap.uid.outside", "idmap.gid.inside", "idmap.gid.outside"]),
+    ("limit", &["value"]),
+    ("restrict landlock", &["abi"]),
+];
+
+#[test]
+fn a_step_whose_operand_is_broken_runs_nothing() {
+    apart("a_step_whose_operand_is_broken_runs_nothing", NAMESPACES, |place| {
+        let plans = plans_that_work(place);
+        let before = everything(place);
+        let (mut tried, mut failed, mut went_on) = (0, BTreeSet::new(), BTreeSet::new());
+        for (name, plan) in &plans {
+            let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+            for (index, planned) in plan.steps.iter().enumerate() {
+                let kind = planned.step.name();
+                let times = seen.entry(kind).or_default();
+                *times += 1;
+                // The first two of a kind are broken in every way, the others, which are like them, in one.
+                let ways = if *times > 2 { 1 } else { usize::MAX };
+                let whole = serde_json::to_value(planned).expect("steps can be written");
+                for broken in breakage::of(&whole).into_iter().take(ways) {
+                    // What is not even a step is refused when the plan is read.
+                    let Ok(step) = serde_json::from_value::<PlannedStep>(broken.step) else { continue };
+                    let mut plan = plan.clone();
+                    plan.steps[index] = step;
+                    let what =
+                        format!("{name}, step {}, {kind}, {} = {}", index + 1, broken.field, broken.value);
+                    tried += 1;
+                    match told(run(&plan), &what) {
+                        Some(told) => {
+                            let named = told.contains(&format!("step {}, {kind}", index + 1));
+                            // Whether ids can be had, and are those that later steps need, is found out there.
+                            assert!(named || kind == "map ids", "{what}: {told}");
+                            failed.insert(kind);
+                        }
+                        None => {
+                            let good = ANYTHING_GOES.iter().find(|(step, _)| *step == kind);
+                            let good =
+                                good.is_some_and(|(_, fields)| fields.contains(&broken.field.as_str()));
+                            assert!(good, "{what}, but it ran");
+                            let _ = fs::remove_file(place.join("work/marker"));
+                            went_on.insert(kind);
+                        }
+                    }
+                    nothing_is_left(place, &before, &what);
+                }
+            }
+        }
+        let never: Vec<_> = went_on.difference(&failed).collect();
+        assert!(never.iter().all(|kind| ["new root", "limit"].contains(kind)), "nothing breaks {never:?}");
+        assert!(failed.len() > 12, "only {failed:?} were broken");
+        println!("broken operands: {tried} ({} plans)", plans.len());
+    });
+}
+
+/// Why a run did not begin; `None` for one whose workload ran.
+fn told(result: Result<Outcome, Error>, what: &str) -> Option<String> {
+    match result {
+        Err(error) => Some(error.to_string()),
+        Ok(Outcome { ending: Ending::NotStarted(failure), output, .. }) => {
+            assert_eq!(output.stdout.and_then(|out| out.captured), Some(Vec::new()), "{what}");
+            Some(failure.to_string())
+        }
+        // Without the link to its loader a program cannot be executed.
+        Ok(Outcome { ending: Ending::Exited(9) | Ending::NotExecuted(_), .. }) => None,
+        Ok(outcome) => panic!("{what}: {:?}", outcome.ending),
+    }
+}
+
 #[test]
 fn a_killed_supervisor_leaves_nothing_wherever_it_stands() {
     let name = "a_killed_supervisor_leaves_nothing_wherever_it_stands";
@@ -114,7 +196,7 @@ fn a_killed_supervisor_leaves_nothing_wherever_it_stands() {
                 let what = format!("{name_of_plan}, the supervisor killed at step {}", at + 1);
 
                 let mut supervisor = start(name, &file);
-                let told = told(&mut supervisor);
+                let told = heard(&mut supervisor);
                 let expected = if stops { format!("at {}", at + 1) } else { RAN.to_owned() };
                 assert_eq!(told, expected, "{what}");
                 // The control: there is something that could be left.
@@ -160,7 +242,7 @@ fn start(name: &str, file: &Path) -> Child {
 }
 
 /// What it tells first.
-fn told(supervisor: &mut Child) -> String {
+fn heard(supervisor: &mut Child) -> String {
     let mut out = BufReader::with_capacity(1, supervisor.stdout.as_mut().expect("piped"));
     loop {
         let mut line = String::new();

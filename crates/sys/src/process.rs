@@ -29,6 +29,13 @@ pub struct ForkedChild {
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
+impl Drop for ForkedChild {
+    /// A forked child never goes on with what its parent was doing: even a panic ends it here.
+    fn drop(&mut self) {
+        exit(1)
+    }
+}
+
 /// Which side of a `clone` returned.
 #[derive(Debug)]
 pub enum Cloned {
