@@ -1,20 +1,13 @@
 //! Between clone and exec the child allocates nothing: seen from outside, by strace.
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// System calls by which an allocator gets memory, or gives it back.
 const ALLOCATING: &[&str] = &["brk", "mmap", "munmap", "mremap", "mprotect", "madvise"];
-
-fn strace() -> bool {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    assert!(
-        found || std::env::var_os("PALISADE_MUST_WORK").is_none_or(|value| value != "1"),
-        "strace is missing and PALISADE_MUST_WORK=1"
-    );
-    found
-}
 
 /// The lines of a trace that belong to process `pid`, without the process id.
 fn lines_of<'a>(trace: &'a str, pid: &str) -> Vec<&'a str> {
@@ -23,7 +16,7 @@ fn lines_of<'a>(trace: &'a str, pid: &str) -> Vec<&'a str> {
 
 #[test]
 fn the_child_makes_no_allocating_call_before_it_executes() {
-    if !strace() {
+    if !support::strace() {
         eprintln!("skipped: strace is not installed");
         return;
     }

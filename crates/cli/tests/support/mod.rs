@@ -30,3 +30,13 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) fn status(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
 }
+
+/// Whether strace is here. Where nothing may be skipped it has to be.
+pub(crate) fn strace() -> bool {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    assert!(
+        found || std::env::var_os("PALISADE_MUST_WORK").is_none_or(|value| value != "1"),
+        "strace is missing and PALISADE_MUST_WORK=1"
+    );
+    found
+}
