@@ -11,6 +11,7 @@ mod palisade;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use none::None;
 pub use palisade::Palisade;
@@ -38,6 +39,8 @@ pub struct Case<'a> {
     pub argv: &'a [String],
     /// The directory that the run starts in.
     pub cwd: &'a Path,
+    /// How long it may run, below what the policy says.
+    pub wall_time: Option<Duration>,
     /// The probe program, for an entry that needs a process which runs already. Executable inside.
     pub probe: &'a Path,
 }
@@ -117,7 +120,12 @@ mod tests {
         let policy = crate::catalogue::tests::policies().remove(0);
         let source = PolicySource { argument: "/lab/policy.yaml", policy: &policy };
         let argv = ["/work/probe".to_owned(), "n0nce".to_owned(), "a:sys 39".to_owned()];
-        let case = Case { argv: &argv, cwd: Path::new("/work"), probe: Path::new("/work/probe") };
+        let case = Case {
+            argv: &argv,
+            cwd: Path::new("/work"),
+            wall_time: Option::None,
+            probe: Path::new("/work/probe"),
+        };
         let invocation = adapter.translate(source, case).unwrap();
         let words: Vec<String> =
             invocation.argv.iter().map(|word| crate::report::escape(word.as_bytes())).collect();

@@ -16,6 +16,10 @@ impl Adapter for None {
     }
 
     fn translate(&self, _policy: PolicySource<'_>, case: Case<'_>) -> Result<Invocation, Inexpressible> {
+        if case.wall_time.is_some() {
+            let why = "nobody keeps the time".to_owned();
+            return Err(Inexpressible { clause: "resources.wall_time".to_owned(), why });
+        }
         let argv = case.argv.iter().map(Into::into).collect();
         Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
     }

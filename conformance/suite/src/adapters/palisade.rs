@@ -59,6 +59,11 @@ impl Adapter for Palisade {
             Some(plan) => ["--plan".into(), plan.clone().into()],
             Option::None => ["--policy".into(), policy.argument.into()],
         };
+        let time = case.wall_time.map(|time| format!("--wall-time={}ms", time.as_millis()));
+        if time.is_some() && (self.plan.is_some() || self.entry == Entry::Exec) {
+            let why = "a plan has a time of its own, and what is added to a sandbox has that of the sandbox";
+            return Err(Inexpressible { clause: "resources.wall_time".to_owned(), why: why.to_owned() });
+        }
         let mut argv: Vec<OsString> = Vec::new();
         if self.entry == Entry::Exec {
             argv.extend(stage::added(&self.exe, case.probe));
@@ -67,6 +72,7 @@ impl Adapter for Palisade {
             argv.extend([self.exe.clone().into(), "run".into()]);
             argv.extend(what);
         }
+        argv.extend(time.map(Into::into));
         argv.push("--".into());
         argv.extend(case.argv.iter().map(Into::into));
         Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })

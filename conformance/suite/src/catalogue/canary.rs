@@ -27,6 +27,9 @@ pub enum Canary {
     Mounts,
     /// A process of the lab, by its pid there: touched when it is gone.
     Process(u32),
+    /// The terminal on which the runtime was started: touched when its size, its settings or its foreground are not
+    /// what they were before.
+    Terminal,
     /// A file that is a standard descriptor of the runtime ([`Streams::Files`](super::Streams)): touched when what stood in
     /// it before does not stand there any more.
     Stream(Stream),
@@ -88,6 +91,7 @@ impl fmt::Display for Canary {
             Self::Names(path) => write!(f, "names in {}", path.display()),
             Self::Mounts => f.write_str("mounts of the host"),
             Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Terminal => f.write_str("terminal of the caller"),
             Self::Stream(stream) => write!(f, "file that is the {stream}"),
         }
     }

@@ -162,6 +162,12 @@ pub enum Action {
     KillEarly(u32),
     /// Sends this signal to the runtime; then `Seen` is the runtime's exit code.
     Signal(Signal),
+    /// Types Ctrl-C on the runtime's terminal; then `Seen` is the runtime's exit code.
+    Interrupt,
+    /// Types this on the runtime's terminal; the observation stays what the last attempt shows.
+    Type(&'static [u8]),
+    /// Gives the runtime's terminal this many rows and columns; the observation stays what the last attempt shows.
+    Resize(u16, u16),
     /// Does nothing but wait for the end; then `Seen` is the number of processes that survive it.
     LetEnd,
     /// Mounts a tmpfs on `world.work.mountpoint`, with the file `planted` that holds the nonce; the observation stays what
@@ -202,6 +208,8 @@ pub struct Probe {
     pub planted: Vec<Planted>,
     /// What is done to the runtime while the workload runs.
     pub interference: Option<Interference>,
+    /// How long the workload may run, below what the policy says.
+    pub wall_time: Option<Duration>,
     /// What runs meanwhile in a second sandbox of the same runtime and policy, in the same workspace. It has done its
     /// set-up before the workload starts, and is killed when that has ended.
     pub beside: Option<Script>,
@@ -243,6 +251,7 @@ impl Probe {
             absent: None,
             planted: Vec::new(),
             interference: None,
+            wall_time: None,
             beside: None,
             settle: Duration::ZERO,
             serial: false,
@@ -356,6 +365,13 @@ impl Probe {
     #[must_use]
     pub fn interfere(mut self, after: usize, action: Action) -> Self {
         self.interference = Some(Interference { after, action });
+        self
+    }
+
+    /// Narrows the policy to a run of this length.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        self.wall_time = Some(time);
         self
     }
 

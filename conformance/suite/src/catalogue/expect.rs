@@ -52,6 +52,10 @@ pub enum Expect {
     Killed(Signal),
     /// A command that ends with this code, whatever it printed.
     ExitCode(i32),
+    /// A command that printed something with this in it, whatever its code.
+    Prints(Vec<u8>),
+    /// A command that printed nothing with this in it, whatever its code.
+    PrintsNot(Vec<u8>),
     /// After interference, no process of the case is left.
     NothingSurvives,
     /// In one of these sets.
@@ -155,6 +159,8 @@ impl Expect {
             Self::DataPasses(_, test) => output_is(test),
             Self::Killed(signal) => *seen == Seen::Signalled(*signal as i32),
             Self::ExitCode(wanted) => matches!(seen, Seen::Exited { code, .. } if code == wanted),
+            Self::Prints(data) => matches!(seen, Seen::Exited { stdout, .. } if find(stdout, data)),
+            Self::PrintsNot(data) => matches!(seen, Seen::Exited { stdout, .. } if !find(stdout, data)),
             Self::NothingSurvives => *seen == Seen::Survivors(0),
             Self::AnyOf(sets) => sets.iter().any(|set| set.contains(seen)),
             Self::AllOf(sets) => sets.iter().all(|set| set.contains(seen)),
@@ -205,6 +211,8 @@ impl fmt::Display for Expect {
             Self::DataPasses(what, _) => f.write_str(what),
             Self::Killed(signal) => write!(f, "killed by {signal}"),
             Self::ExitCode(code) => write!(f, "exit code {code}"),
+            Self::Prints(data) => write!(f, "printed with {}", quoted(data)),
+            Self::PrintsNot(data) => write!(f, "printed without {}", quoted(data)),
             Self::NothingSurvives => f.write_str("no process left"),
             Self::AnyOf(sets) => join(f, sets, " or "),
             Self::AllOf(sets) => join(f, sets, " and "),
@@ -253,6 +261,9 @@ mod tests {
     #[case(Expect::data_lacks("bc"), Seen::reported("abcd"), false)]
     #[case(Expect::data_lacks("bc"), Seen::failed(ENOENT), false)]
     #[case(Expect::ExitCode(7), Seen::Exited { code: 7, stdout: vec![1] }, true)]
+    #[case(Expect::Prints(b"b".to_vec()), Seen::Exited { code: 7, stdout: b"abc".to_vec() }, true)]
+    #[case(Expect::PrintsNot(b"b".to_vec()), Seen::Exited { code: 7, stdout: b"abc".to_vec() }, false)]
+    #[case(Expect::PrintsNot(b"b".to_vec()), Seen::Signalled(9), false)]
     #[case(Expect::NothingSurvives, Seen::Survivors(1), false)]
     #[case(Expect::Denied.or(Expect::Absent), Seen::failed(ENOENT), true)]
     #[case(Expect::all_of([Expect::data_contains("a"), Expect::data_lacks("b")]), Seen::reported("ab"), false)]

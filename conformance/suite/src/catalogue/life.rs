@@ -3,6 +3,7 @@
 
 mod beside;
 mod leftovers;
+mod time;
 
 use nix::sys::signal::Signal;
 use palisade_policy::Policy;
@@ -48,6 +49,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(endings(world));
     probes.extend(beside::probes(world, policy));
     probes.extend(leftovers::probes(world, policy));
+    probes.extend(time::probes(policy));
     probes
 }
 

@@ -45,6 +45,8 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
             .outside(Outside::succeeds())
             .needs_planted(&world.pty_presence),
     ];
+    probes.extend(from_the_far_side());
+    probes.extend(conversation());
     probes.push(
         Probe::allows("tty/openpty-works", Medium)
             .serves("process.terminal", "TTY-2")
@@ -94,6 +96,90 @@ fn callers(id: &str, operation: &str, severity: Severity, attempts: Vec<Statemen
         .expect(no_terminal())
         .outside(Outside::succeeds())
         .on_terminal()
+}
+
+/// What is done to a terminal of the workload's own succeeds; the caller's must stay as it was.
+fn from_the_far_side() -> Vec<Probe> {
+    const TIOCSWINSZ: u64 = 0x5414;
+    const TCSETS: u64 = 0x5402;
+    // 51 rows, 173 columns.
+    let size = [51_u16, 173, 0, 0].map(u16::to_ne_bytes).concat();
+    // struct termios of the kernel without any flag but CS8, CREAD and B38400: no echo, no signals, no lines.
+    let silent = [&[0; 8][..], &0xbf_u32.to_ne_bytes(), &[0; 24]].concat();
+    let set = |id: &str, operation: &str, request: u64, value: Vec<u8>| {
+        callers(id, operation, High, vec![attempt!("sys", SYS_ioctl, 1, bits(request), bytes(value))])
+            .expect(no_terminal().or(Succeeds))
+            .canary(Canary::Terminal)
+    };
+    let echo = |id: &str, program: &str| {
+        Probe::denies(id, High)
+            .serves("process.terminal", "TTY-1")
+            .requires("a message of the runtime sends no control sequence to the terminal of the caller")
+            .operation("run a program that does not exist, with control characters in its name")
+            .command([program])
+            .expect(Expect::all_of([ExitCode(127), Prints(b"palisade-no-program".to_vec())]))
+            .outside(Outside::NotRun("without a runtime there is no message"))
+            .on_terminal()
+    };
+    let quiet = |mut probe: Probe, sequence: &[u8]| {
+        probe.expect = Expect::all_of([probe.expect, PrintsNot(sequence.to_vec())]);
+        probe
+    };
+    vec![
+        set("tty/caller-resized", "TIOCSWINSZ on the terminal at descriptor 1", TIOCSWINSZ, size),
+        set("tty/caller-settings", "tcsetattr(3) on the terminal at descriptor 1", TCSETS, silent),
+        quiet(echo("tty/message-escape", "/palisade-no-program-\u{1b}[2J\u{1b}[31m"), b"\x1b["),
+        quiet(echo("tty/message-title", "/palisade-no-program-\u{1b}]0;title\u{7}"), b"\x1b]"),
+        quiet(echo("tty/message-direction", "/palisade-no-program-\u{202e}txt"), "\u{202e}".as_bytes()),
+    ]
+}
+
+/// A terminal is one only when what is typed arrives, Ctrl-C interrupts and a new size is told.
+fn conversation() -> Vec<Probe> {
+    const TIOCGWINSZ: u64 = 0x5413;
+    const BLOCK: i32 = libc::SIG_BLOCK;
+    let works = |id: &str, requirement: &str, operation: &str, script: Vec<Statement>| {
+        Probe::allows(id, Medium)
+            .serves("process.terminal", "TTY-3")
+            .requires(requirement)
+            .operation(operation)
+            .script(script)
+            .on_terminal()
+    };
+    // A set of signals with SIGWINCH, and five seconds.
+    let changed = || bytes((1_u64 << (libc::SIGWINCH - 1)).to_ne_bytes());
+    let patience = bytes([5_u64, 0].map(u64::to_ne_bytes).concat());
+    vec![
+        works(
+            "tty/input-arrives",
+            "what is typed on the caller's terminal reaches the workload",
+            "type a line while the workload reads",
+            vec![attempt!("sys", SYS_read, 0, buffer(16), 16)],
+        )
+        .interfere(0, Action::Type(b"typed\n"))
+        .expect(Expect::data_contains("typed\n")),
+        works(
+            "tty/interrupt",
+            "Ctrl-C on the caller's terminal interrupts the workload",
+            "type Ctrl-C while the workload sleeps",
+            vec![attempt!("sleep_ms", 5000)],
+        )
+        .interfere(0, Action::Interrupt)
+        .expect(ExitCode(130))
+        .outside(Outside::Shows(Killed(nix::sys::signal::Signal::SIGINT))),
+        works(
+            "tty/resize-arrives",
+            "a new size of the caller's terminal is told to the workload",
+            "resize the terminal while the workload waits for SIGWINCH",
+            vec![
+                attempt!("sys", libc::SYS_rt_sigprocmask, BLOCK, changed(), NULL, 8),
+                attempt!("sys", libc::SYS_rt_sigtimedwait, changed(), NULL, patience, 8),
+                attempt!("sys", SYS_ioctl, 0, bits(TIOCGWINSZ), buffer(8)),
+            ],
+        )
+        .interfere(1, Action::Resize(51, 173))
+        .expect(Expect::data_contains([51, 0, 173, 0])),
+    ]
 }
 
 fn no_terminal() -> Expect {

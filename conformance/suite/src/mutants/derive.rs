@@ -111,10 +111,13 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
     let own = plan.get("environment").and_then(Value::as_object).ok_or("the plan has no environment")?;
     let mut environment = own.clone();
     environment.extend(caller.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
-    let start: [(&str, &str, Value, &[&str]); 2] = [
+    let mut start: Vec<(&str, &str, Value, &[&str])> = vec![
         ("environment", "the caller's", environment.into(), &["env"]),
         ("directory", "/", "/".into(), &["work"]),
     ];
+    if plan.get("terminal") == Some(&Value::Bool(true)) {
+        start.push(("terminal", "none", false.into(), &["tty"]));
+    }
     for (key, what, value, groups) in start {
         let mut plan = plan.clone();
         let place = plan.get_mut(key).ok_or_else(|| format!("the plan has no {key}"))?;

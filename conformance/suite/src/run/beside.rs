@@ -31,7 +31,7 @@ pub(super) fn with(
     let started = script.argv(&nonce).map_err(|error| error.to_string()).and_then(|words| {
         let probe = runner.lab.world().work.probe.display().to_string();
         let argv: Vec<String> = std::iter::once(probe).chain(words).collect();
-        let invocation = runner.invocation(adapter, &argv).map_err(|error| error.to_string())?;
+        let invocation = runner.invocation(adapter, &argv, None).map_err(|error| error.to_string())?;
         command(runner, &invocation, Streams::Pipes, &nonce).map_err(|error| error.to_string())
     });
     let (mut other, ..) = match started {

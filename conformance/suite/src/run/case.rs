@@ -20,7 +20,7 @@ use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
 use super::stage;
-use super::streams::{Files, Held};
+use super::streams::{Caller, Files, Held};
 use crate::adapters::{self, Adapter};
 use crate::catalogue::{Action, Probe, Streams, Workload};
 use crate::entry::Entry;
@@ -63,18 +63,20 @@ pub fn run(
         Ok(argv) => argv,
         Err(error) => return Ok(harness(error.to_string())),
     };
-    let invocation = runner.invocation(adapter, &argv)?;
+    let invocation = runner.invocation(adapter, &argv, probe.wall_time)?;
     let stand = match place.stand(&probe.planted) {
         Ok(stand) => stand,
         Err(error) => return Ok(harness(format!("make a workspace: {error}"))),
     };
     let watch = Watch::begin(lab, probe, nonce);
-    let observe = || {
+    let mut terminal = None;
+    let mut observe = || {
         let raw = execute(runner, &invocation, probe, nonce, adapter.entry());
         let observation = match &script {
             Some(script) => read::script(adapter, script, nonce, &raw),
             None => read::command(adapter, &raw),
         };
+        terminal.clone_from(&raw.terminal);
         after_interference(runner, &invocation, adapter.entry(), probe, nonce, &raw, observation)
     };
     let observation = match &probe.beside {
@@ -82,7 +84,7 @@ pub fn run(
         None => observe(),
     };
     thread::sleep(probe.settle);
-    let canary = watch.map(Watch::end);
+    let canary = watch.map(|watch| watch.end(terminal));
     drop(stand);
     Ok(Outcome { observation, canary })
 }
@@ -131,8 +133,13 @@ fn execute(
         Ok(command) => command,
         Err(error) => return Raw::failed(format!("prepare the start: {error}")),
     };
+    let caller = match terminal.as_ref().map(Caller::of).transpose() {
+        Ok(caller) => caller,
+        Err(error) => return Raw::failed(format!("look at the terminal: {error}")),
+    };
     // Held until the run has ended: unmounted when dropped.
     let mut mounted = None;
+    let caller = &caller;
     let trigger = probe.interference.as_ref().and_then(|interference| {
         let act: Box<dyn FnOnce(Pid) + '_> = match interference.action {
             // Of the many starts this one is the first: how long does it take?
@@ -142,11 +149,17 @@ fn execute(
             Action::PlantMount => Box::new(|_| {
                 mounted = Some(runner.lab.plant_mount(&runner.lab.world().work.mountpoint, nonce));
             }),
+            Action::Interrupt => Box::new(|_| caller.iter().for_each(|caller| caller.types(&[0x03]))),
+            Action::Type(text) => Box::new(|_| caller.iter().for_each(|caller| caller.types(text))),
+            Action::Resize(rows, columns) => {
+                Box::new(move |_| caller.iter().for_each(|caller| caller.resizes(rows, columns)))
+            }
             Action::LetEnd => return None,
         };
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
     let mut raw = process::run(runner.lab, &mut command, terminal, trigger, runner.limit);
+    raw.terminal = caller.as_ref().and_then(Caller::changed);
     if streams != probe.streams && matches!(probe.workload, Workload::Command(_)) {
         raw.stdout = as_printed(&raw);
     }
@@ -202,7 +215,9 @@ fn after_interference(
         return observation;
     };
     let attempt = match (interference.action, &raw.end) {
-        (Action::PlantMount, _) | (_, End::Failed(_)) => return observation,
+        (Action::PlantMount | Action::Type(_) | Action::Resize(..), _) | (_, End::Failed(_)) => {
+            return observation;
+        }
         (_, End::TimedOut) => Err(Unseen::TimedOut),
         (Action::KillRuntime | Action::KillFirst | Action::LetEnd, _) => {
             Ok(Seen::Survivors(survivors(nonce)))
@@ -214,8 +229,10 @@ fn after_interference(
             });
             early.map(Seen::Survivors).map_err(|error| Unseen::Harness(format!("start it again: {error}")))
         }
-        (Action::Signal(_), End::Exited(code)) => Ok(Seen::Exited { code: *code, stdout: Vec::new() }),
-        (Action::Signal(_), End::Signalled(signal)) => Ok(Seen::Signalled(*signal)),
+        (Action::Signal(_) | Action::Interrupt, End::Exited(code)) => {
+            Ok(Seen::Exited { code: *code, stdout: Vec::new() })
+        }
+        (Action::Signal(_) | Action::Interrupt, End::Signalled(signal)) => Ok(Seen::Signalled(*signal)),
     };
     // The run may have been cut short on purpose: that the announced statement was reached is the control.
     Observation { attempt, control: Ok(()), ..observation }

@@ -31,13 +31,17 @@ impl<'a> Watch<'a> {
             Canary::File(path) => fs::read(in_workspace(lab, path)).ok(),
             Canary::Names(path) => names(&in_workspace(lab, path)).ok(),
             Canary::Mounts => mounts().ok(),
-            Canary::Listener(..) | Canary::Missing(_) | Canary::Process(_) | Canary::Stream(_) => None,
+            Canary::Listener(..)
+            | Canary::Missing(_)
+            | Canary::Process(_)
+            | Canary::Terminal
+            | Canary::Stream(_) => None,
         };
         Some(Self { lab, canary, nonce, before })
     }
 
-    /// What it noticed of the case, and whether it is alive.
-    pub(super) fn end(self) -> CanaryReport {
+    /// What it noticed of the case, and whether it is alive. `terminal` is what was found to be changed of the case's own.
+    pub(super) fn end(self, terminal: Option<String>) -> CanaryReport {
         let nonce = self.nonce;
         let (heard, alive) = match self.canary {
             Canary::Listener(endpoint, proto) => {
@@ -63,6 +67,7 @@ impl<'a> Watch<'a> {
             Canary::Names(path) => self.same(names(&in_workspace(self.lab, path))),
             Canary::Mounts => self.same(mounts()),
             Canary::Process(pid) => process(*pid),
+            Canary::Terminal => (terminal, Ok(())),
             Canary::Stream(stream) => self.stream(*stream),
         };
         CanaryReport {

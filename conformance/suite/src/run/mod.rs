@@ -69,9 +69,14 @@ impl<'a> Runner<'a> {
     }
 
     /// What starts `argv` in the workspace under the policy.
-    fn invocation(&self, adapter: &dyn Adapter, argv: &[String]) -> Result<Invocation, Inexpressible> {
+    fn invocation(
+        &self,
+        adapter: &dyn Adapter,
+        argv: &[String],
+        wall_time: Option<Duration>,
+    ) -> Result<Invocation, Inexpressible> {
         let work = &self.lab.world().work;
-        adapter.translate(self.policy, Case { argv, cwd: &work.dir, probe: &work.probe })
+        adapter.translate(self.policy, Case { argv, cwd: &work.dir, wall_time, probe: &work.probe })
     }
 
     /// Runs a probe under an adapter.

@@ -49,6 +49,8 @@ pub struct Raw {
     pub end: End,
     /// From the start to the end.
     pub took: Duration,
+    /// What is not as it was before with the terminal that the child was started on.
+    pub terminal: Option<String>,
 }
 
 impl Raw {
@@ -60,6 +62,7 @@ impl Raw {
             stderr: Vec::new(),
             end: End::Failed(why),
             took: Duration::ZERO,
+            terminal: None,
         }
     }
 

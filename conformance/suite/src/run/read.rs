@@ -199,7 +199,7 @@ mod tests {
             let before = arrivals.last().map_or(0, |(end, _)| *end);
             arrivals.push((before + line.len(), Duration::from_millis(100 * index as u64)));
         }
-        Raw { stdout, arrivals, stderr: Vec::new(), end: End::Exited(0), took: Duration::ZERO }
+        Raw { stdout, arrivals, end: End::Exited(0), ..Raw::failed(String::new()) }
     }
 
     fn read(raw: &Raw) -> Observation {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
 
 use super::process::Raw;
 use crate::catalogue::{BEFORE, Streams};
@@ -73,6 +74,51 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     unlockpt(&master)?;
     let slave = ioctl_tiocgptpeer(&master, flags)?;
     Ok((master, slave))
+}
+
+/// The terminal that a case is started on, from the side that whoever sits before it has.
+pub(super) struct Caller {
+    master: OwnedFd,
+    before: (Winsize, String),
+}
+
+impl Caller {
+    /// A second descriptor of the master, and what the terminal is like now.
+    pub(super) fn of(master: &OwnedFd) -> io::Result<Self> {
+        let master = master.try_clone()?;
+        let before = state(&master)?;
+        Ok(Self { master, before })
+    }
+
+    /// What is typed.
+    pub(super) fn types(&self, text: &[u8]) {
+        // What does not arrive shows in what the workload reads.
+        let _ = rustix::io::write(&self.master, text);
+    }
+
+    /// Another size of its window.
+    pub(super) fn resizes(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = tcsetwinsize(&self.master, size);
+    }
+
+    /// What is not as it was.
+    pub(super) fn changed(&self) -> Option<String> {
+        match state(&self.master) {
+            Ok(now) if now == self.before => None,
+            Ok(now) if now.0 != self.before.0 => Some(format!(
+                "the terminal of the caller has {} rows and {} columns",
+                now.0.ws_row, now.0.ws_col
+            )),
+            Ok(_) => Some("the terminal of the caller has other settings".to_owned()),
+            Err(error) => Some(format!("the terminal of the caller cannot be asked: {error}")),
+        }
+    }
+}
+
+/// The size and the settings of a terminal, asked at its master.
+fn state(master: &OwnedFd) -> io::Result<(Winsize, String)> {
+    Ok((tcgetwinsize(master)?, format!("{:?}", tcgetattr(master)?)))
 }
 
 /// The files of [`Streams::Files`]: of each case its own, outside of its workspace.
