@@ -1,41 +1,39 @@
-//! Random policies over a small tree, through the real `palisade run`, against the pure model of what a policy says about
+//! Random policies over random trees, through the real `palisade run`, against the pure model of what a policy says about
 //! a path.
 //!
-//! For every file of the tree: is it read, written and created exactly where [`ResolvedRules::access`] says so, by
-//! its own name and through a symbolic link, and does the host see exactly those changes? `PALISADE_PATH_CASES` sets
-//! how many policies are tried (default 32).
+//! First, for every file of the tree: is it read, written and created exactly where [`ResolvedRules::access`] says so, by its
+//! own name and through symbolic links, and does the host see exactly those changes? Then the workload renames directories,
+//! makes them again, and tries every path that a rule denies once more, by the name that the policy has and by the one
+//! that it leads to. `PALISADE_PATH_CASES` sets how many policies are tried (default 64).
+//!
+//! That the comparison can fail is tested too: without the steps that keep names what they are, it has to, and the
+//! smallest policy that shows it has to be small.
 //!
 //! [`ResolvedRules::access`]: palisade_policy::ResolvedRules::access
 
+#[path = "paths/case.rs"]
+mod case;
 #[path = "support/palisade.rs"]
 mod palisade;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use palisade_conformance::catalogue::Planted;
 use palisade_conformance::lab::{self, Lab, LabOptions};
 use palisade_conformance::run::Runner;
 use palisade_conformance::run::place::Place;
 use palisade_conformance::run::process;
 use palisade_conformance::verify;
-use palisade_policy::{Access, Document};
-use palisade_probe::script::{Observed, Script, parse_output};
+use palisade_policy::{Access, Document, ResolvedRules};
+use palisade_probe::script::{Observed, Script, Statement, parse_output};
 use palisade_probe::{attempt, control};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-const DIRECTORIES: &[&str] = &["a", "a/b", "a/b/c", "a/d", "e", "e/f"];
-/// One in each directory.
-const FILE: &str = "x";
-/// Paths that no file has when the run starts; only `hidden` may name them.
-const MISSING: &[&str] = &["a/new", "a/b/c/new", "e/f/new", "g"];
-const CONTENT: &str = "content";
+use case::{CONTENT, Case, cases};
 
 fn main() -> ExitCode {
     if let Some(status) = verify::hidden_main() {
@@ -77,231 +75,265 @@ fn outside(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// A rule: an index into the paths that rules can name, and what it says.
-type Rule = (usize, Access);
-
-#[derive(Clone, Debug)]
-struct Case {
-    top: Access,
-    rules: Vec<Rule>,
-}
-
-fn files() -> impl Iterator<Item = String> {
-    DIRECTORIES.iter().map(|directory| format!("{directory}/{FILE}"))
-}
-
-/// Every path that a rule can name, the missing ones last.
-fn nameable() -> Vec<String> {
-    let directories = DIRECTORIES.iter().chain(MISSING).map(|path| (*path).to_owned());
-    let (mut all, missing): (Vec<String>, Vec<String>) =
-        directories.partition(|path| !MISSING.contains(&path.as_str()));
-    all.extend(files());
-    all.extend(missing);
-    all
-}
-
-fn cases() -> impl Strategy<Value = Case> {
-    let access = prop::sample::select(vec![Access::ReadOnly, Access::ReadWrite, Access::Hidden]);
-    let top = prop::sample::select(vec![Access::ReadOnly, Access::ReadWrite]);
-    let rules = prop::collection::btree_map(0..nameable().len(), access, 0..6);
-    (top, rules).prop_map(|(top, rules)| {
-        let existing = nameable().len() - MISSING.len();
-        let strict = |(path, access)| (path, if path < existing { access } else { Access::Hidden });
-        Case { top, rules: rules.into_iter().map(strict).collect() }
-    })
-}
-
-impl Case {
-    fn hides_missing(&self) -> bool {
-        self.without_missing().rules.len() < self.rules.len()
-    }
-
-    fn without_missing(&self) -> Self {
-        let existing = nameable().len() - MISSING.len();
-        Self { top: self.top, rules: self.rules.iter().copied().filter(|rule| rule.0 < existing).collect() }
-    }
-
-    fn policy(&self) -> String {
-        let mut text = "version: 1\nfilesystem:\n".to_owned();
-        let names = nameable();
-        for (list, access) in
-            [("read_only", Access::ReadOnly), ("read_write", Access::ReadWrite), ("hidden", Access::Hidden)]
-        {
-            let top = (self.top == access).then_some(".");
-            let named = self.rules.iter().filter(|rule| rule.1 == access).map(|rule| names[rule.0].as_str());
-            let paths: Vec<&str> = top.into_iter().chain(named).collect();
-            if !paths.is_empty() {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {list}: [{}]", paths.join(", "));
-            }
-        }
-        text
-    }
-}
-
-/// What the runtime says when it cannot keep a hidden path from appearing.
-const REFUSED: &str = "the path does not exist yet";
-
-/// What is done to a path.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Act {
-    Read,
-    Append,
-    Create,
-}
-
 fn inside(exe: &Path) -> Result<(), String> {
     let tools = vec![("runtime".to_owned(), exe.to_owned())];
     let lab =
         lab::build(&LabOptions { tools, ..LabOptions::default() }).map_err(|error| error.to_string())?;
     let Some(document) = Document::builtin("default") else { return Err("no built-in policy".to_owned()) };
     let runner = Runner::new(&lab, "default", &document.policy);
-    let tried = runner.each(&[()], |()| true, |place, ()| try_policies(&lab, place));
+    let tried = runner.each(
+        &[()],
+        |()| true,
+        |place, ()| {
+            let wanted = std::env::var("PALISADE_PATH_CASES").ok().and_then(|count| count.parse().ok());
+            let random = TestRunner::new(config(wanted.unwrap_or(64)));
+            if let Some((why, case)) = try_policies(&lab, place, random, Defect::None)? {
+                return Err(format!("{why}\nunder the policy\n{}in the tree\n{case:#?}", case.policy()));
+            }
+            a_seeded_defect_is_found(&lab, place)
+        },
+    );
     tried.map_err(|error| error.to_string())?.into_iter().collect()
 }
 
-fn try_policies(lab: &Lab, place: &mut Place<'_>) -> Result<(), String> {
-    let cases_wanted =
-        std::env::var("PALISADE_PATH_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(32);
-    let config = Config { cases: cases_wanted, failure_persistence: None, ..Config::default() };
+fn config(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
+/// Always the same policies, so that this does not depend on luck.
+fn a_seeded_defect_is_found(lab: &Lab, place: &mut Place<'_>) -> Result<(), String> {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let found = try_policies(lab, place, TestRunner::new_with_rng(config(256), rng), Defect::NamesMove)?;
+    let Some((why, case)) = found else { return Err("the seeded defect was not found".to_owned()) };
+    println!("seeded defect: {why}\nunder the policy\n{}", case.policy());
+    if case.rules.len() > 1 || case.links.len() > 1 || case.renames.len() > 1 {
+        return Err(format!("the policy that shows the seeded defect is not small:\n{case:#?}"));
+    }
+    Ok(())
+}
+
+/// What is wrong with the sandbox on purpose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Defect {
+    None,
+    /// The steps that keep names what they are are left out.
+    NamesMove,
+}
+
+/// The smallest case that fails, and how, if there is one.
+fn try_policies(
+    lab: &Lab,
+    place: &mut Place<'_>,
+    mut runner: TestRunner,
+    defect: Defect,
+) -> Result<Option<(String, Case)>, String> {
     let place = std::cell::RefCell::new(place);
     let count = std::cell::Cell::new(0_u32);
-    let result = TestRunner::new(config).run(&cases(), |case| {
-        let try_one = |case: &Case| {
-            count.set(count.get() + 1);
-            one(lab, &mut place.borrow_mut(), case, &format!("paths{}", count.get()))
-        };
-        match try_one(&case) {
-            // An honest refusal keeps the contract; the rest of the policy must hold all the same.
-            Err(why) if why.contains(REFUSED) && case.hides_missing() => try_one(&case.without_missing()),
-            other => other,
-        }
-        .map_err(TestCaseError::fail)
+    let result = runner.run(&cases(), |raw| {
+        count.set(count.get() + 1);
+        let nonce = format!("paths{}x{}", defect as u8, count.get());
+        one(lab, &mut place.borrow_mut(), &Case::of(&raw), defect, &nonce).map_err(TestCaseError::fail)
     });
     match result {
-        Ok(()) => Ok(()),
-        Err(TestError::Fail(why, case)) => Err(format!("{why}\nunder the policy\n{}", case.policy())),
+        Ok(()) => Ok(None),
+        Err(TestError::Fail(why, raw)) => Ok(Some((why.to_string(), Case::of(&raw)))),
         Err(TestError::Abort(why)) => Err(format!("aborted: {why}")),
     }
 }
 
-/// The acts and the paths on which they are tried, in the order of the script.
-fn acts() -> Vec<(Act, String)> {
+/// What is done to a path, and whether it must succeed.
+struct Act {
+    statement: Statement,
+    what: String,
+    allowed: Option<bool>,
+    /// A file that was read: what must be in it.
+    reads: bool,
+}
+
+impl Act {
+    fn judged(what: impl Into<String>, statement: Statement, allowed: bool) -> Self {
+        Self { statement, what: what.into(), allowed: Some(allowed), reads: false }
+    }
+
+    /// Whether it succeeds decides nothing by itself.
+    fn tried(statement: Statement) -> Self {
+        Self { statement, what: String::new(), allowed: None, reads: false }
+    }
+}
+
+/// Everything that is done, in order.
+fn acts(case: &Case, access: impl Fn(&str) -> Access) -> Vec<Act> {
     let mut acts = Vec::new();
-    for file in files() {
-        acts.push((Act::Read, file.clone()));
-        acts.push((Act::Append, file));
+    let mut read_and_append = |name: &str, reached: &str| {
+        let access = access(reached);
+        let read =
+            Act::judged(format!("read {name}"), attempt!("read_file", name), access >= Access::ReadOnly);
+        acts.push(Act { reads: true, ..read });
+        let allowed = access == Access::ReadWrite;
+        acts.push(Act::judged(format!("append {name}"), attempt!("append", name, "more"), allowed));
+    };
+    for file in case.files() {
+        read_and_append(&file, &file);
     }
-    for (number, _) in DIRECTORIES.iter().enumerate() {
-        acts.push((Act::Read, link(number)));
-        acts.push((Act::Append, link(number)));
+    for (link, target) in &case.links {
+        // A link in a hidden directory is hidden, whatever it leads to.
+        if access(link) >= Access::ReadOnly {
+            read_and_append(&format!("{link}/x"), &format!("{target}/x"));
+        }
     }
-    for directory in DIRECTORIES {
-        acts.push((Act::Create, format!("{directory}/fresh")));
+    for directory in &case.directories {
+        let fresh = format!("{directory}/fresh");
+        let allowed = access(&fresh) == Access::ReadWrite;
+        acts.push(Act::judged(format!("create {fresh}"), attempt!("create_excl", fresh.as_str()), allowed));
     }
-    acts.extend(MISSING.iter().map(|path| (Act::Create, (*path).to_owned())));
+    for rule in case.rules.iter().filter(|rule| !rule.exists) {
+        let create = attempt!("create_excl", rule.reached.as_str());
+        acts.push(Act::judged(format!("create {}", rule.reached), create, false));
+    }
+    for directory in &case.renames {
+        acts.push(Act::tried(attempt!("rename", directory.as_str(), moved(directory).as_str())));
+    }
+    after_renames(case, &access, &mut acts);
     acts
 }
 
-/// The link at the top of the workspace that leads to the file of directory `number`.
-fn link(number: usize) -> String {
-    format!("link-{number}")
+fn moved(directory: &str) -> String {
+    format!("{directory}-moved")
 }
 
-/// The file that a path reaches.
-fn target(path: &str) -> String {
-    let numbered = path.strip_prefix("link-").and_then(|number| number.parse::<usize>().ok());
-    numbered.map_or_else(|| path.to_owned(), |number| format!("{}/{FILE}", DIRECTORIES[number]))
-}
-
-fn tree() -> Vec<Planted> {
-    let files = files().map(|file| Planted::File(file.into(), CONTENT.into(), 0o644));
-    let links = files_by_number().map(|(number, file)| Planted::Symlink(link(number).into(), file.into()));
-    files.chain(links).collect()
-}
-
-fn files_by_number() -> impl Iterator<Item = (usize, String)> {
-    files().enumerate()
-}
-
-fn one(lab: &Lab, place: &mut Place<'_>, case: &Case, nonce: &str) -> Result<(), String> {
-    let work = &lab.world().work;
-    let text = case.policy();
-    let document =
-        Document::parse("random.yaml", &text).map_err(|why| format!("the policy is refused: {why}"))?;
-    let rules = document
-        .policy
-        .filesystem
-        .resolve(&work.dir)
-        .map_err(|errors| format!("the rules are refused: {errors:?}"))?;
-    let stand = place.stand(&tree()).map_err(|error| format!("make the tree: {error}"))?;
-    let acts = acts();
-    let output = run(lab, &text, &acts, nonce)?;
-    for (number, (act, path)) in acts.iter().enumerate() {
-        let reached = work.dir.join(target(path));
-        let access = rules.access(&reached).unwrap_or(case.top);
-        let allowed = match act {
-            Act::Read => access >= Access::ReadOnly,
-            Act::Append | Act::Create => access == Access::ReadWrite,
-        };
-        let seen =
-            output.iter().find(|observed| observed.index == number).ok_or("an attempt has no result")?;
-        if (seen.errno == 0) != allowed {
-            return Err(format!(
-                "{act:?} {path}: the policy says {access:?}, the sandbox said errno {}",
-                seen.errno
-            ));
+/// Every denied path once more, when directories above it have perhaps been moved away.
+fn after_renames(case: &Case, access: &impl Fn(&str) -> Access, acts: &mut Vec<Act>) {
+    for rule in case.rules.iter().filter(|rule| rule.access != Access::ReadWrite) {
+        for name in [&rule.typed, &rule.reached] {
+            let is_directory = case.directories.contains(&rule.reached);
+            let below = |path: &str| if is_directory { format!("{path}/x") } else { path.to_owned() };
+            if access(&below(&rule.reached)) == Access::ReadWrite {
+                continue;
+            }
+            let file = below(name);
+            let mut above: Vec<&Path> = Path::new(&file).ancestors().skip(1).collect();
+            above.reverse();
+            for directory in above.into_iter().filter(|path| !path.as_os_str().is_empty()) {
+                acts.push(Act::tried(attempt!("sys", nix::libc::SYS_mkdir, directory, 0o755)));
+            }
+            let write = attempt!("write_file", file.as_str(), "evil");
+            acts.push(Act::judged(format!("write {file} after renames"), write, false));
+            if access(&below(&rule.reached)) == Access::Hidden {
+                let read = attempt!("read_file", file.as_str());
+                acts.push(Act::judged(format!("read {file} after renames"), read, false));
+            }
         }
-        if *act == Act::Read && allowed && !seen.data.starts_with(CONTENT.as_bytes()) {
-            return Err(format!("{path}: something else was read: {}", seen.text()));
-        }
-        if matches!(act, Act::Append | Act::Create) {
-            let name = &target(path);
-            let changed = changed(*act, &work.dir.join(name));
-            // A link and its target are written through both names.
-            if changed != allowed {
-                return Err(format!(
-                    "{act:?} {path}: the policy says {access:?}, on the host it was changed: {changed}"
-                ));
+        for directory in &case.renames {
+            let rest = rule.reached.strip_prefix(directory.as_str()).filter(|rest| rest.starts_with('/'));
+            let below = if case.directories.contains(&rule.reached) { "/x" } else { "" };
+            let hidden = access(&format!("{}{below}", rule.reached)) == Access::Hidden;
+            if let (true, Some(rest)) = (hidden, rest) {
+                let file = format!("{}{rest}{below}", moved(directory));
+                let read = attempt!("read_file", file.as_str());
+                acts.push(Act::judged(format!("read {file}, moved"), read, false));
             }
         }
     }
+}
+
+fn one(lab: &Lab, place: &mut Place<'_>, case: &Case, defect: Defect, nonce: &str) -> Result<(), String> {
+    let work = &lab.world().work;
+    let rules: ResolvedRules = case.model(&work.dir)?;
+    let access = |path: &str| rules.access(&work.dir.join(path)).unwrap_or(case.top);
+    let stand = place.stand(&case.tree()).map_err(|error| format!("make the tree: {error}"))?;
+    let acts = acts(case, access);
+    let output = run(lab, &case.policy(), &acts, defect, nonce)?;
+    for (number, act) in acts.iter().enumerate() {
+        let seen =
+            output.iter().find(|observed| observed.index == number).ok_or("an attempt has no result")?;
+        let Some(allowed) = act.allowed else { continue };
+        if (seen.errno == 0) != allowed {
+            let expected = if allowed { "allows" } else { "denies" };
+            return Err(format!(
+                "{}: the policy {expected} it, the sandbox said errno {}",
+                act.what, seen.errno
+            ));
+        }
+        if act.reads && allowed && !seen.data.starts_with(CONTENT.as_bytes()) {
+            return Err(format!("{}: something else was read: {}", act.what, seen.text()));
+        }
+    }
+    on_the_host(case, &work.dir, access)?;
     drop(stand);
     Ok(())
 }
 
-/// Whether the host sees what was tried.
-fn changed(act: Act, path: &Path) -> bool {
-    match act {
-        Act::Create => path.symlink_metadata().is_ok(),
-        Act::Append | Act::Read => fs::read(path).is_ok_and(|content| content.len() > CONTENT.len()),
+/// What the host has afterwards.
+fn on_the_host(case: &Case, work: &Path, access: impl Fn(&str) -> Access) -> Result<(), String> {
+    for file in case.files() {
+        let content = fs::read(work.join(&file)).unwrap_or_default();
+        let writable = access(&file) == Access::ReadWrite;
+        if !writable && content != CONTENT.as_bytes() {
+            return Err(format!(
+                "{file}: the policy denies writing, and on the host it was changed or moved"
+            ));
+        }
+        if writable && case.renames.is_empty() && content.len() <= CONTENT.len() {
+            return Err(format!("{file}: written inside, and not on the host"));
+        }
     }
+    for rule in case.rules.iter().filter(|rule| !rule.exists) {
+        if work.join(&rule.reached).symlink_metadata().is_ok() {
+            return Err(format!(
+                "{}: the policy denies it, and on the host it has come to exist",
+                rule.reached
+            ));
+        }
+    }
+    Ok(())
 }
 
-fn run(lab: &Lab, policy: &str, acts: &[(Act, String)], nonce: &str) -> Result<Vec<Observed>, String> {
+fn run(lab: &Lab, policy: &str, acts: &[Act], defect: Defect, nonce: &str) -> Result<Vec<Observed>, String> {
     let world = lab.world();
     let runtime = world.tool("runtime").ok_or("the lab has no runtime")?;
     let file = world.base.join("tools/random.yaml");
     fs::write(&file, policy).map_err(|error| format!("write {}: {error}", file.display()))?;
-    let mut script: Script = acts
-        .iter()
-        .map(|(act, path)| match act {
-            Act::Read => attempt!("read_file", path),
-            Act::Append => attempt!("append", path, "more"),
-            Act::Create => attempt!("create_excl", path),
-        })
-        .collect();
+    let mut script: Script = acts.iter().map(|act| act.statement.clone()).collect();
     script.push(control!("read_file", "allowed.txt"));
-    let mut command = Command::new(runtime);
-    command.args(["run", "--policy"]).arg(&file).arg("--").arg(&world.work.probe);
+    let start = |words: &[&str], file: &Path| {
+        let mut command = Command::new(runtime);
+        command.args(words).arg(file).current_dir(&world.work.dir).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let limit = Duration::from_secs(20);
+    let mut command = match defect {
+        Defect::None => start(&["run", "--policy"], &file),
+        Defect::NamesMove => {
+            let raw = process::run(
+                lab,
+                &mut start(&["plan", "--format", "json", "--policy"], &file),
+                None,
+                None,
+                limit,
+            );
+            let broken = world.base.join("tools/broken.json");
+            let plan = without_pins(&raw.stdout)?;
+            fs::write(&broken, plan).map_err(|error| format!("write {}: {error}", broken.display()))?;
+            start(&["run", "--plan"], &broken)
+        }
+    };
+    command.arg("--").arg(&world.work.probe);
     command.args(script.argv(nonce).map_err(|error| error.to_string())?);
-    command.current_dir(&world.work.dir).env_clear();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let raw = process::run(lab, &mut command, None, None, Duration::from_secs(20));
+    let raw = process::run(lab, &mut command, None, None, limit);
     let transcript = parse_output(&raw.stdout, nonce);
     let control = transcript.observed(acts.len());
     if transcript.done && control.is_some_and(|control| control.errno == 0) {
         return Ok(transcript.observations);
     }
     Err(format!("the sandbox did not run: {:?}: {}", raw.end, String::from_utf8_lossy(&raw.stderr)))
+}
+
+/// A plan without the steps that keep names what they are.
+fn without_pins(plan: &[u8]) -> Result<String, String> {
+    let mut plan: serde_json::Value = serde_json::from_slice(plan).map_err(|error| error.to_string())?;
+    let steps =
+        plan.get_mut("steps").and_then(serde_json::Value::as_array_mut).ok_or("a plan without steps")?;
+    steps.retain(|step| step.pointer("/step/pin_path").is_none());
+    Ok(plan.to_string())
 }

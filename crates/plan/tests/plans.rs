@@ -209,3 +209,37 @@ fn the_kernels_root_without_privilege_is_refused() {
     let refusal = decide(&policy, &facts, &situation()).expect_err("refused");
     assert_eq!(refusal.reasons[0].clause.as_str(), "process.identity");
 }
+
+/// NVIDIA/OpenShell#677: one missing path once dropped the whole ruleset.
+#[rstest]
+fn a_path_that_is_missing_changes_nothing_else(
+    #[values("debian12-6.18-user", "debian12-6.18-root")] host_name: &str,
+) {
+    let steps = |more: &str| {
+        let text = format!("filesystem: {{read_only: [/opt/tool{more}], read_write: [.]}}\n");
+        let policy = Document::parse("test", &text).expect("valid").policy;
+        decide(&policy, &host(host_name, &policy), &situation()).expect("a plan").steps
+    };
+    assert_eq!(steps(", {path: /srv/missing, optional: true}"), steps(""));
+}
+
+/// An ordinary user's overlay cannot show what is mounted below it, and says so; a copy can.
+#[test]
+fn an_overlay_over_mounts_is_refused_for_an_ordinary_user() {
+    let refused = |policy_name: &str, host_name: &str| {
+        let policy = policy(policy_name);
+        let mut facts = host(host_name, &policy);
+        for fact in facts.paths.values_mut() {
+            if let PathFact::Present(present) = fact
+                && present.canonical == Path::new(DIRECTORY)
+            {
+                present.mounts.insert(present.canonical.join("mounted"), Kind::Directory);
+            }
+        }
+        decide(&policy, &facts, &situation()).err().map(|refusal| refusal.to_string())
+    };
+    let why = refused("workspace-overlay", "debian12-6.18-user").expect("refused");
+    assert!(why.contains("/home/dev/project/mounted is mounted below it"), "{why}");
+    assert_eq!(refused("workspace-overlay", "debian12-6.18-root"), None);
+    assert_eq!(refused("workspace-copy", "debian12-6.18-user"), None);
+}

@@ -6,7 +6,7 @@ mod rules;
 
 use std::path::Path;
 
-use palisade_policy::{Policy, ResolvedRules};
+use palisade_policy::{Policy, ResolvedRules, SyscallProfile};
 use palisade_probe::script::Statement;
 
 use super::prelude::*;
@@ -304,7 +304,33 @@ fn execution(policy: &Policy, resolved: &ResolvedRules) -> Vec<Probe> {
         let entry = resolved.no_execute().iter().find(|entry| entry.path.as_os_str() == "/tmp");
         if let Some(entry) = entry {
             probes.push(at("fs/exec/tmp", "/tmp").serves_rule(&entry.clause, "FS-6"));
+            probes.extend(names::forbidden_ways(&entry.clause, "fs/exec/tmp", "/tmp"));
         }
+        probes.push(in_memory(policy));
     }
     probes
+}
+
+/// Programs made in memory lie below no path: only the profile that has no memfd_create(2) stops them.
+fn in_memory(policy: &Policy) -> Probe {
+    if policy.process.syscalls.profile == SyscallProfile::Strict {
+        return Probe::denies("fs/exec/memfd", Medium)
+            .serves("process.syscalls", "FS-6")
+            .requires("under the strict profile no program is made in memory")
+            .script([attempt!("sys", SYS_memfd_create, "palisade", 0)])
+            .expect(Denied)
+            .outside(Outside::succeeds());
+    }
+    /// Seventeen bytes.
+    const PROGRAM: &str = "#!/bin/sh\nexit 0\n";
+    Probe::allows("fs/exec/memfd-not-covered", Low)
+        .serves("process.syscalls", "FS-6")
+        .requires("no_execute is about files: a program in memory runs, as the report of a run says")
+        .operation("execve(2) of /proc/self/fd/N, a file of memfd_create(2)")
+        .script([
+            setup!("sys", SYS_memfd_create, "palisade", 0),
+            setup!("sys", SYS_write, result(0), PROGRAM, 17),
+            attempt!("exec", text([Piece::from("/proc/self/fd/"), Piece::Result(0)])),
+        ])
+        .expect(Returns(0))
 }

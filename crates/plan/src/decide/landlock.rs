@@ -11,8 +11,9 @@ use crate::step::{LandlockAccess, LandlockRule, Step};
 
 const BASE: Clause = Clause::new("filesystem.base");
 
-/// The highest ABI that this version knows the rights of; a newer kernel accepts the older ones.
-const KNOWN_ABI: u32 = 7;
+/// The highest ABI that this version knows the rights of; a newer kernel accepts the older ones. What came after file
+/// rights are rights over UDP ports (ABI 10), which a sandbox without routes has no use for.
+const KNOWN_ABI: u32 = 9;
 
 /// Plans the ruleset. Without Landlock there is none, which downgrades nothing: the mounts are the first layer.
 pub(super) fn landlock(facts: &HostFacts, layout: &Layout, draft: &mut Draft) {

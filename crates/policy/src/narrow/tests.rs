@@ -299,3 +299,42 @@ proptest! {
         prop_assert!(narrowing.network.is_none_or(|mode| after.network.mode == mode));
     }
 }
+
+const OVERLAY: &str = "filesystem: { read_write: [.], workspace: overlay, disk: 64MiB }";
+const WRITABLE: &str = "filesystem: { read_write: [.] }";
+
+#[test]
+fn a_workspace_becomes_private_and_smaller() {
+    let narrowing = |workspace, disk| Narrowing { workspace, disk, ..Narrowing::default() };
+    let filesystem = |text, narrowing| narrowed(text, &narrowing).filesystem;
+    let small = Some(ByteSize::from_mib(1));
+    assert_eq!(filesystem(WRITABLE, narrowing(Some(Workspace::Copy), None)).workspace, Workspace::Copy);
+    assert_eq!(filesystem(WRITABLE, narrowing(Some(Workspace::Overlay), small)).disk, ByteSize::from_mib(1));
+    assert_eq!(filesystem(OVERLAY, narrowing(Some(Workspace::Copy), small)).workspace, Workspace::Copy);
+    assert_eq!(filesystem(OVERLAY, narrowing(None, small)).disk, ByteSize::from_mib(1));
+}
+
+#[rstest]
+#[case(
+    OVERLAY,
+    Some(Workspace::Direct),
+    None,
+    "workspace direct would widen the policy, which declares overlay"
+)]
+#[case(OVERLAY, None, Some(128), "disk 128MiB would widen the policy, which declares 64MiB")]
+#[case(WRITABLE, None, Some(1), "disk cannot act: the workspace is direct")]
+#[case(
+    "filesystem: { read_only: [.] }",
+    Some(Workspace::Overlay),
+    None,
+    "workspace overlay cannot act: no path is read-write"
+)]
+fn a_workspace_does_not_become_wider(
+    #[case] text: &str,
+    #[case] workspace: Option<Workspace>,
+    #[case] disk: Option<u64>,
+    #[case] message: &str,
+) {
+    let narrowing = Narrowing { workspace, disk: disk.map(ByteSize::from_mib), ..Narrowing::default() };
+    assert_eq!(refused(text, &narrowing), [message]);
+}

@@ -335,7 +335,9 @@ fn execution(world: &World, resolved: &ResolvedRules, entry: &ResolvedEntry) -> 
             .expect(Denied)
             .outside(Outside::Shows(Returns(0)))
     };
-    let mut probes = vec![deny("copy".to_owned(), vec![attempt!("copy_exec", program.as_str())])];
+    let family = format!("fs/exec/no-execute-{number}");
+    let mut probes = forbidden_ways(&entry.clause, &family, path);
+    probes.extend([deny("copy".to_owned(), vec![attempt!("copy_exec", program.as_str())])]);
     let above = Path::new(path).ancestors().filter(|above| !above.as_os_str().is_empty());
     for directory in above.filter_map(Path::to_str) {
         let depth = Path::new(directory).components().count();
@@ -409,4 +411,48 @@ pub(super) fn through_the_link(world: &World, resolved: &ResolvedRules) -> Vec<P
                 .canary(Canary::Missing(reached.as_str().into()))
         })
         .collect()
+}
+
+/// Ways to run what lies in a directory without execution, and one that is not covered.
+pub(super) fn forbidden_ways(clause: &Clause, family: &str, directory: &str) -> Vec<Probe> {
+    /// PROT_READ | PROT_EXEC, MAP_PRIVATE (mmap(2)).
+    const READ_AND_EXECUTE: i32 = 5;
+    const PRIVATE: i32 = 2;
+    const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+    let file = |name: &str| format!("{directory}/palisade-{name}");
+    let (mapped, script, loaded, read) = (file("mapped"), file("script"), file("loaded"), file("read"));
+    let deny = |name: &str, what: &'static str| {
+        Probe::denies(format!("{family}/{name}"), Medium).serves_rule(clause, "FS-6").requires(what)
+    };
+    let shell = |words: String| ["sh".to_owned(), "-c".to_owned(), words];
+    vec![
+        deny("map", "a file without execution cannot be mapped executable")
+            .script([
+                setup!("write_file", mapped.as_str(), "x"),
+                setup!("open", mapped.as_str(), O_RDONLY),
+                attempt!("sys", SYS_mmap, NULL, 4096, READ_AND_EXECUTE, PRIVATE, result(1), 0),
+            ])
+            .expect(Denied)
+            .outside(Outside::succeeds()),
+        deny("script", "a script without execution cannot be executed")
+            .script([
+                setup!("write_file", script.as_str(), "#!/bin/sh\nexit 0\n"),
+                setup!("sys", SYS_chmod, script.as_str(), 0o755),
+                attempt!("exec", script.as_str()),
+            ])
+            .expect(Denied)
+            .outside(Outside::Shows(Returns(0))),
+        deny("loader", "the dynamic loader runs no program that may not be executed")
+            .operation(format!("{LOADER} FILE"))
+            .command(shell(format!("cp /bin/true {loaded} && {LOADER} {loaded}")))
+            .expect(Expect::ExitCode(127))
+            .outside(Outside::succeeds()),
+        Probe::allows(format!("{family}/interpreter-not-covered"), Low)
+            .serves_rule(clause, "FS-6")
+            .requires(
+                "an interpreter reads a script where nothing may be executed, as the report of a run says",
+            )
+            .command(shell(format!("echo 'exit 0' > {read} && sh {read}"))),
+    ]
 }
