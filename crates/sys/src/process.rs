@@ -1,6 +1,7 @@
 //! Making, ending and watching processes.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use crate::{Errno, Result};
 
@@ -36,6 +37,9 @@ impl Drop for ForkedChild {
     }
 }
 
+/// linux/sched.h; beyond the range of the C type that `libc` has for it.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
 /// Which side of a `clone` returned.
 #[derive(Debug)]
 pub enum Cloned {
@@ -61,6 +65,9 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// clone3(2) without shared memory: the child continues on a copy of the caller's stack, in the namespaces of
@@ -72,15 +79,26 @@ struct CloneArgs {
 /// # Errors
 /// What clone3(2) says: EPERM or ENOSPC where user namespaces are restricted, EAGAIN at a process limit.
 pub fn clone3(namespaces: u64) -> Result<Cloned> {
+    clone3_into(namespaces, None)
+}
+
+/// As [`clone3`]; the child begins in `cgroup`, the directory of a cgroup of version 2 (CLONE_INTO_CGROUP).
+///
+/// # Errors
+/// Besides those of [`clone3`]: EACCES without the right to move a process there (cgroups(7)), EBUSY for a group that
+/// gives controllers to groups below it, EOPNOTSUPP for one that is invalid, EBADF for what is no cgroup.
+pub fn clone3_into(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
+        flags: namespaces | into | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
         exit_signal: libc::SIGCHLD as u64,
+        cgroup: cgroup.map_or(0, |cgroup| u64::from(cgroup.as_raw_fd().unsigned_abs())),
         ..CloneArgs::default()
     };
-    // SAFETY: args is a valid clone_args of the size given (CLONE_ARGS_SIZE_VER0); without CLONE_VM the child has
-    // its own copy of every page, so both sides may go on using their stacks.
+    // SAFETY: args is a valid clone_args of the size given (CLONE_ARGS_SIZE_VER2); without CLONE_VM the child has
+    // its own copy of every page, so both sides may go on using their stacks. A descriptor is only read.
     let ret =
         Errno::check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if ret == 0 {
@@ -101,6 +119,37 @@ pub fn fork() -> Result<Option<i32>> {
     // SAFETY: without CLONE_VM and with a null stack this is fork(2); no pointer is passed.
     let ret = Errno::check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
     Ok(if ret == 0 { None } else { Some(ret as i32) })
+}
+
+/// As [`fork`], but nothing is sent to the parent when the child ends, and only [`wait_for`] sees it: a program that
+/// waits for any child of its own does not come across it.
+///
+/// # Errors
+/// EAGAIN at a process limit, ENOMEM.
+pub fn fork_unnoticed() -> Result<Forked> {
+    // SAFETY: as in `fork`; the low byte of the flags, the exit signal, is none (clone(2)).
+    match Errno::check(unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) })? {
+        0 => Ok(Forked::Child(ForkedChild { _not_send: std::marker::PhantomData })),
+        pid => Ok(Forked::Parent(pid as i32)),
+    }
+}
+
+/// Which side of a fork returned.
+#[derive(Debug)]
+pub enum Forked {
+    /// The new process.
+    Child(ForkedChild),
+    /// The caller, with the child's pid.
+    Parent(i32),
+}
+
+/// unshare(2) of the cgroup namespace: its root becomes the group that the calling process is in.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in the process's user namespace; ENOSPC at the limit of such namespaces.
+pub fn unshare_cgroup_namespace(_proof: &ForkedChild) -> Result<()> {
+    // SAFETY: no pointer is passed, and nothing but the process's own view of cgroups changes.
+    Errno::check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into()).map(drop)
 }
 
 /// _exit(2): ends every thread of the process at once, without handlers.
@@ -149,17 +198,50 @@ pub fn wait_any() -> Result<Option<Reaped>> {
     Ok((pid != 0).then_some(Reaped { pid: pid as i32, status }))
 }
 
-/// wait4(2) for the child `pid`, blocking, restarted after interruptions: the raw status word.
+/// wait4(2) for the child `pid`, however it was made, blocking, restarted after interruptions: the raw status word.
 ///
 /// # Errors
 /// ECHILD when `pid` is no child of the caller.
 pub fn wait_for(pid: i32) -> Result<i32> {
+    wait_and_account(pid).map(|(status, _)| status)
+}
+
+/// What a process and those of its descendants that were waited for have used (getrusage(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceUsage {
+    /// Processor time in user mode.
+    pub user: Duration,
+    /// Processor time in the kernel.
+    pub system: Duration,
+    /// The most memory that any one of them had resident, in bytes.
+    pub peak_resident: u64,
+}
+
+/// As [`wait_for`], with what the child and its descendants have used.
+///
+/// # Errors
+/// ECHILD when `pid` is no child of the caller.
+pub fn wait_and_account(pid: i32) -> Result<(i32, ResourceUsage)> {
     let mut status = 0;
+    // SAFETY: all zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: `status` outlives the call; the rusage pointer may be null.
-        let ret = unsafe { libc::wait4(pid, &raw mut status, 0, std::ptr::null_mut()) };
+        // SAFETY: `status` and `usage` outlive the call.
+        let ret = unsafe { libc::wait4(pid, &raw mut status, libc::__WALL, &raw mut usage) };
         match Errno::check(ret.into()) {
-            Ok(_) => return Ok(status),
+            Ok(_) => {
+                let time = |time: libc::timeval| {
+                    Duration::from_secs(time.tv_sec.unsigned_abs())
+                        + Duration::from_micros(time.tv_usec.unsigned_abs())
+                };
+                let usage = ResourceUsage {
+                    user: time(usage.ru_utime),
+                    system: time(usage.ru_stime),
+                    // In KiB on Linux.
+                    peak_resident: usage.ru_maxrss.unsigned_abs() << 10,
+                };
+                return Ok((status, usage));
+            }
             Err(Errno(libc::EINTR)) => {}
             Err(errno) => return Err(errno),
         }
