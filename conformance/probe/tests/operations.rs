@@ -423,3 +423,68 @@ fn other_processes_are_opened_but_not_this_one() {
     assert!(count > 100 || pids.contains(&i64::from(other.id())), "{pids:?}");
     assert_eq!(seen(&transcript, 2), (0, 0, String::new()));
 }
+
+#[test]
+fn processes_threads_and_zombies_are_counted() {
+    let transcript = run([
+        attempt!("fork_many", 40, "zombies"),
+        attempt!("thread_many", 40),
+        // In a child with a limit of its own, prlimit64 of RLIMIT_NPROC (6): root is exempt, an ordinary user has more
+        // processes than one already.
+        attempt!("sys", 302, 0, 6, bytes(b"\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"), 0),
+        attempt!("thread_many", 40),
+    ]);
+    assert_eq!(seen(&transcript, 0), (40, 0, String::new()));
+    assert_eq!(seen(&transcript, 1), (40, 0, String::new()));
+    let (made, errno, data) = seen(&transcript, 3);
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if root {
+        assert_eq!((made, errno, data.as_str()), (40, 0, ""));
+    } else {
+        // Not even the child in which the threads were to be made.
+        assert_eq!(errno, 11, "{made} {data}");
+    }
+}
+
+#[test]
+fn memory_is_written_to_until_it_is_refused() {
+    let transcript = run([
+        attempt!("touch", 1 << 20, "private"),
+        attempt!("touch", 1 << 20, "shared"),
+        attempt!("touch_many", 3, 1 << 20),
+        attempt!("touch", 2_i64 << 30, "private"),
+        attempt!("touch", 1 << 20, "else"),
+        // prlimit64 of RLIMIT_AS (9) to 64 MiB.
+        attempt!("sys", 302, 0, 9, bytes(b"\0\0\0\x04\0\0\0\0\0\0\0\x04\0\0\0\0"), 0),
+        attempt!("touch", 128 << 20, "private"),
+        attempt!("touch_many", 3, 128 << 20),
+    ]);
+    assert_eq!(seen(&transcript, 0), (1 << 20, 0, String::new()));
+    assert_eq!(seen(&transcript, 1), (1 << 20, 0, String::new()));
+    assert_eq!(seen(&transcript, 2), (3, 0, String::new()));
+    assert_eq!(seen(&transcript, 3).1, refusal::BAD_OPERAND);
+    assert_eq!(seen(&transcript, 4).1, refusal::BAD_OPERAND);
+    assert_eq!(seen(&transcript, 6).1, 12);
+    assert_eq!(seen(&transcript, 7), (0, 0, String::new()));
+}
+
+/// What is asked for is used: the clock of the attempts says so.
+#[test]
+fn processor_time_is_used_and_counted() {
+    let transcript = run([
+        attempt!("burn", 50),
+        attempt!("burn", 50, 3),
+        attempt!("burn_share", 200, 1),
+        // clock_gettime of CLOCK_PROCESS_CPUTIME_ID (2).
+        attempt!("sys", 228, 2, palisade_probe::script::buffer(16)),
+    ]);
+    assert_eq!((seen(&transcript, 0).0, seen(&transcript, 1).0), (1, 3));
+    let (share, errno, _) = seen(&transcript, 2);
+    // One process gets no more than one processor, and something at least.
+    assert!(errno == 0 && (1..=1010).contains(&share), "{share} thousandths");
+    let spent = transcript.observed(3).expect("observed").data.clone();
+    let word = |at: usize| i64::from_ne_bytes(spent[at..at + 8].try_into().unwrap());
+    let nanoseconds = word(0) * 1_000_000_000 + word(8);
+    assert!(nanoseconds >= 50_000_000, "{nanoseconds} ns");
+}

@@ -200,6 +200,53 @@ pub(crate) fn spawn_thread(flags: usize, by_clone3: bool) -> Result<(isize, u32)
     }
 }
 
+/// Starts a thread that only waits, until its process ends. Returns the negated error of clone.
+pub(crate) fn spawn_waiting_thread() -> Result<(), isize> {
+    // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
+    const FLAGS: usize = 0x0005_0f00;
+    let stack = STACK.0.get() as usize + STACK_BYTES;
+    let result: isize;
+    // SAFETY: the new thread only calls pause(2), which uses no stack, and never leaves this block; so any number of them
+    // may have the same stack pointer.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "3:",
+            "mov eax, 34",
+            "syscall",
+            "jmp 3b",
+            "2:",
+            inlateout("rax") 56_isize => result,
+            in("rdi") FLAGS, in("rsi") stack, in("rdx") 0, in("r10") 0, in("r8") 0,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    if result < 0 { Err(result) } else { Ok(()) }
+}
+
+/// Writes to each page of a fresh anonymous mapping, private or shared, calls `then`, and unmaps it. Returns the negated
+/// error of mmap.
+pub(crate) fn touch(length: usize, shared: bool, then: impl FnOnce()) -> Result<(), isize> {
+    const MMAP: usize = 9;
+    const MUNMAP: usize = 11;
+    const READ_WRITE: usize = 3;
+    const ANONYMOUS: usize = 0x20;
+    let kind = if shared { 1 } else { 2 };
+    let address = syscall(MMAP, [0, length, READ_WRITE, ANONYMOUS | kind, usize::MAX, 0]);
+    if (-4095..0).contains(&address) {
+        return Err(address);
+    }
+    for offset in (0..length).step_by(4096) {
+        // SAFETY: the kernel has just made this mapping where nothing was, the byte lies in it, and no reference to it exists.
+        unsafe { (address.cast_unsigned() as *mut u8).add(offset).write_volatile(1) };
+    }
+    then();
+    syscall(MUNMAP, [address.cast_unsigned(), length, 0, 0, 0, 0]);
+    Ok(())
+}
+
 /// Maps `length` bytes of `fd` from `offset`, shared and writable, wherever the kernel likes: io_uring refuses a
 /// given address. The mapping stays until the process ends.
 pub(crate) fn map_shared(fd: usize, length: usize, offset: usize) -> Result<&'static mut [u8], isize> {

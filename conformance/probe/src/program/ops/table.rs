@@ -174,9 +174,25 @@ macro_rules! operations {
                 double_fork_setsid("PATH [SECONDS] [keep]");
             }
             exhaustion {
-                /// Forks children that wait, until it fails or there are COUNT (at most 1024); then ends them.
+                /// Forks children that wait, until it fails or there are COUNT (at most 1024); then ends them. With
+                /// `zombies` they end at once, and are waited for at the end only.
                 /// ret: how many there were; data: `errno=N` of the failure.
-                fork_many("COUNT");
+                fork_many("COUNT [zombies]");
+                /// Makes threads that wait, in a child of its own, until it fails or there are COUNT (at most 1024).
+                /// ret: how many there were; data: `errno=N` of the failure.
+                thread_many("COUNT");
+                /// Maps BYTES (at most 1 GiB) without a file, `private` or `shared`, writes to every page, and unmaps them.
+                /// ret: BYTES.
+                touch("BYTES KIND");
+                /// Has CHILDREN (at most 64) write to every page of BYTES each, and hold them until all are done.
+                /// ret: how many of them are alive then.
+                touch_many("CHILDREN BYTES");
+                /// Uses MILLISECONDS (at most 10000) of processor time in each of PROCESSES (default 1, at most 64), by
+                /// computing. ret: how many of them came to the end.
+                burn("MILLISECONDS [PROCESSES]");
+                /// Has PROCESSES (at most 64) compute for MILLISECONDS (at most 5000) by the clock on the wall. ret: the
+                /// processor time that all of them got, in thousandths of that of one processor.
+                burn_share("MILLISECONDS PROCESSES");
                 /// Duplicates descriptor 0 until it fails or there are COUNT (below 65536) more; then closes them.
                 /// ret: how many there were; data: `errno=N` of the failure.
                 dup_many("COUNT");
