@@ -57,8 +57,17 @@ fn text(facts: &HostFacts) -> String {
         ("system-call filter", ability(&facts.seccomp)),
         ("landlock", landlock),
     ];
-    rows.iter().fold(String::new(), |mut text, (name, value)| {
-        let _ = writeln!(text, "{name:<20} {}", message::printable(value));
+    let groups = facts.cgroups.iter().map(|hierarchy| {
+        let controllers: Vec<&str> = hierarchy.controllers.iter().map(|one| one.v1_name()).collect();
+        let place = format!("{} below {}", controllers.join(" "), hierarchy.parent.display());
+        let value = match hierarchy.ability.reason() {
+            None => format!("yes, {place}"),
+            Some(reason) => format!("NO: {reason} ({place})"),
+        };
+        (hierarchy.version.cgroup_word(), value)
+    });
+    rows.into_iter().chain(groups).fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:<20} {}", message::printable(&value));
         text
     })
 }

@@ -103,8 +103,17 @@ fn tell_downgrades(decided: &Decided) {
 
 /// Limits that a workload ran into without ending by them.
 fn tell_limits(outcome: &Outcome) {
-    let hits = outcome.limits_hit.iter().map(|hit| hit.clause.as_str());
-    let silent: Vec<&str> = hits.filter(|clause| *clause != "resources.wall_time").collect();
+    // The wall time has a line of its own; having to wait for a share of the processors is how that limit works.
+    let told = ["resources.wall_time", "resources.cpus"];
+    let silent: Vec<String> = outcome
+        .limits_hit
+        .iter()
+        .filter(|hit| !told.contains(&hit.clause.as_str()))
+        .map(|hit| match hit.times {
+            Some(times) if times > 1 => format!("{} ({times} times)", hit.clause),
+            _ => hit.clause.to_string(),
+        })
+        .collect();
     if !silent.is_empty() {
         message::error(format!("limits hit: {}", silent.join(", ")), None);
     }

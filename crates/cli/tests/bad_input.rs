@@ -62,7 +62,6 @@ fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case]
 #[case::alias_bomb("a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n", ":1:1", "unknown key")]
 #[case::not_yaml("a: [", ":1:", "")]
 #[case::no_gateway_yet("network: {mode: open}\n", ":1:", "network.mode")]
-#[case::not_enforceable("resources: {memory: 64MiB}\n", ":1:", "resources.memory")]
 fn a_bad_policy_is_told_with_its_place(#[case] text: &str, #[case] place: &str, #[case] says: &str) {
     let directory = directory();
     let file = directory.path().join("policy.yaml");

@@ -212,19 +212,50 @@ fn wait_until(mut condition: impl FnMut() -> bool, what: &str) {
     }
 }
 
+/// A host without control groups: something else is mounted over them, in a mount namespace of the test's own.
+fn without_cgroups(directory: &Path, policy: &str, script: &str) -> Output {
+    let mut command = std::process::Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "--propagation", "private", "--", "sh", "-c"]);
+    command.args(["mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_palisade")]);
+    command.args(["run", "--policy", policy, "--report", "report.json", "--", "sh", "-c", script]);
+    output(command.current_dir(directory).stdin(Stdio::null()))
+}
+
 #[test]
 fn a_refusal_runs_nothing_and_a_degraded_run_says_so() {
     let directory = directory();
-    let policy = |mode: &str| format!("on_unavailable: {mode}\nresources: {{memory: 64MiB}}\n");
+    let limits = "resources: {memory: 64MiB, cpus: 1, cpu_time: 1s}";
+    let policy = |mode: &str| format!("on_unavailable: {mode}\n{limits}\n");
     fs::write(directory.path().join("p.yaml"), policy("refuse")).expect("written");
-    let refused = shell(directory.path(), "p.yaml", "echo ran");
-    assert_eq!((stdout(&refused).as_str(), status(&refused)), ("", 125));
-    assert!(stderr(&refused).contains("p.yaml:2:"), "{}", stderr(&refused));
+    let refused = without_cgroups(directory.path(), "p.yaml", "echo ran");
+    assert_eq!((stdout(&refused).as_str(), status(&refused)), ("", 125), "{}", stderr(&refused));
+    for clause in ["resources.memory", "resources.cpus", "resources.cpu_time"] {
+        let told = stderr(&refused);
+        let line = told.lines().find(|line| line.contains(clause)).unwrap_or_default();
+        assert!(line.contains("p.yaml:2:") && line.contains("no cgroup for it"), "{told}");
+    }
 
     fs::write(directory.path().join("p.yaml"), policy("degrade")).expect("written");
-    let degraded = shell(directory.path(), "p.yaml", "echo ran");
-    assert_eq!((stdout(&degraded).as_str(), status(&degraded)), ("ran\n", 0));
+    // What is left of the limit of memory is one of each process.
+    let script = "ulimit -v; while :; do :; done";
+    let degraded = without_cgroups(directory.path(), "p.yaml", script);
+    assert_eq!((stdout(&degraded).as_str(), status(&degraded)), ("65536\n", 137), "{}", stderr(&degraded));
     assert!(stderr(&degraded).contains("degraded: resources.memory"), "{}", stderr(&degraded));
+    let report = fs::read_to_string(directory.path().join("report.json")).expect("written");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let status = |clause: &str| {
+        let all = report["coverage"].as_array().expect("a list");
+        let found = all.iter().find(|covered| covered["clause"] == clause).expect("covered");
+        (found["status"]["downgraded"].is_string(), found["mechanism"].as_str().expect("told").to_owned())
+    };
+    assert_eq!(status("resources.memory"), (true, "RLIMIT_AS, per process".into()));
+    assert_eq!(status("resources.cpus"), (true, "none".into()));
+    assert_eq!(status("resources.cpu_time"), (true, "RLIMIT_CPU, per process".into()));
+    assert!(!status("resources.processes").0);
+    assert!(report["usage"]["cpu_user_ms"].as_u64().expect("counted") >= 500, "{report}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn caller() -> Result<Caller, SurveyError> {
         kernel_root: uids.outside(uid) == Some(0),
         groups,
         hard_limits: HardLimits {
+            address_space: getrlimit(Resource::As).maximum,
             open_files: getrlimit(Resource::Nofile).maximum,
             file_size: getrlimit(Resource::Fsize).maximum,
             processes: getrlimit(Resource::Nproc).maximum,

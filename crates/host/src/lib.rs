@@ -5,6 +5,7 @@
 
 mod base;
 mod caller;
+mod cgroups;
 mod mounts;
 mod paths;
 mod survey;

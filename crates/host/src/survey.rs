@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
-use palisade_plan::named_paths;
+use palisade_plan::step::Controller;
+use palisade_plan::{named_paths, needed_controllers};
 use palisade_policy::{Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
-use crate::{base, caller, paths, trial};
+use crate::{base, caller, cgroups, paths, trial};
 
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         Depth::Full => trial::trials(&caller),
         Depth::Run => trial::Trials::untried(),
     };
+    let needed = match depth {
+        Depth::Full => Controller::ALL.into(),
+        Depth::Run => needed_controllers(policy),
+    };
     let mut idmap = trial::IdMapTrial::default();
     let mounts = (policy.filesystem.workspace == Workspace::Overlay).then(Mounts::read);
     let paths = named_paths(policy, directory)
@@ -63,6 +68,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             Err(errno) => Ability::Unavailable(format!("seccomp: {errno}")),
         },
         landlock_abi: landlock::abi().unwrap_or(0),
+        cgroups: cgroups::hierarchies(&needed),
         proc_entries: MASKED_PROC_ENTRIES
             .iter()
             .filter(|entry| Path::new("/proc").join(entry).exists())

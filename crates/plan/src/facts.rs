@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::step::{CgroupVersion, Controller};
+
 /// Facts about one host, one caller, and the paths that one policy names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,8 @@ pub struct HostFacts {
     pub seccomp: Ability,
     /// The highest Landlock ABI, 0 without Landlock.
     pub landlock_abi: u32,
+    /// The cgroup hierarchies that limit something, version 2 first, as far as the policy needs them.
+    pub cgroups: Vec<CgroupHierarchy>,
     /// Which of the files and directories that a sandbox masks exist below this host's /proc.
     pub proc_entries: BTreeSet<String>,
     /// What a new root can take from this host.
@@ -50,7 +54,7 @@ pub struct Caller {
     pub kernel_root: bool,
     /// Supplementary groups besides `gid`.
     pub groups: Vec<u32>,
-    /// Hard limits: open files, file size in bytes, processes, processor time in seconds. `None` is unlimited.
+    /// Hard limits. `None` is unlimited.
     pub hard_limits: HardLimits,
 }
 
@@ -58,6 +62,9 @@ pub struct Caller {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HardLimits {
+    /// RLIMIT_AS, in bytes.
+    #[serde(default)]
+    pub address_space: Option<u64>,
     /// RLIMIT_NOFILE.
     pub open_files: Option<u64>,
     /// RLIMIT_FSIZE, in bytes.
@@ -86,6 +93,24 @@ impl Ability {
             Self::Unavailable(reason) => Some(reason),
         }
     }
+}
+
+/// A cgroup hierarchy as the caller can use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CgroupHierarchy {
+    /// Which kind of hierarchy.
+    pub version: CgroupVersion,
+    /// The group below which the sandbox's own can be made, by its directory; where none can be made, the one that was
+    /// tried last.
+    pub parent: PathBuf,
+    /// Whether a group was made there, and could be joined.
+    pub ability: Ability,
+    /// What such a group can limit or count; where none can be made, what the hierarchy is for.
+    pub controllers: BTreeSet<Controller>,
+    /// Which of [`OPTIONAL_CGROUP_FILES`] such a group has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub files: BTreeSet<String>,
 }
 
 /// What a new root can take from this host.
@@ -187,6 +212,11 @@ impl HostFacts {
         self.paths.get(path)
     }
 }
+
+/// Files of a group that not every kernel has and that a plan writes where they exist
+/// (admin-guide/cgroup-v2.rst, admin-guide/cgroup-v1/memory.rst).
+pub const OPTIONAL_CGROUP_FILES: &[&str] =
+    &["memory.memsw.limit_in_bytes", "memory.swap.max", "memory.swappiness"];
 
 /// Which files and directories of procfs a sandbox masks: those that tell about the host or act on it, and that a
 /// pid namespace does not hide. The survey says which of them exist.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use palisade_policy::{ByteSize, Clause};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,23 @@ pub struct PlannedStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
+    /// Make a control group for the sandbox, with these limits, in which its first process begins.
+    JoinCgroup {
+        /// The kind of hierarchy.
+        version: CgroupVersion,
+        /// What the group is for.
+        controllers: Vec<Controller>,
+        /// The directory of the group below which it is made.
+        parent: PathBuf,
+        /// What is written to the group's files, in this order, which is also the one that the kernel wants:
+        /// `memory.memsw.limit_in_bytes` may not be lower than `memory.limit_in_bytes`.
+        limits: BTreeMap<String, String>,
+    },
+    /// End everything in the sandbox when its group has used this much processor time.
+    WatchCpuTime {
+        /// How much.
+        limit: Duration,
+    },
     /// Make the first process of the sandbox, in new namespaces.
     NewNamespaces {
         /// Which.
@@ -246,6 +264,8 @@ impl Step {
     /// The name of the step, as plans and errors show it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::JoinCgroup { .. } => "join cgroup",
+            Self::WatchCpuTime { .. } => "watch cpu time",
             Self::NewNamespaces { .. } => "new namespaces",
             Self::MapIds { .. } => "map ids",
             Self::CloseDescriptors {} => "close descriptors",
@@ -290,6 +310,11 @@ impl Step {
     pub fn operand(&self) -> String {
         let join = |words: &[String]| if words.is_empty() { "nothing kept".into() } else { words.join(" ") };
         match self {
+            Self::JoinCgroup { version, parent, limits, .. } => {
+                let limits: String = limits.iter().map(|(file, value)| format!(" {file}={value}")).collect();
+                format!("{} below {}{limits}", version.word(), parent.display())
+            }
+            Self::WatchCpuTime { limit } => format!("{limit:?}"),
             Self::NewNamespaces { namespaces } => {
                 let words: Vec<&str> = namespaces.iter().map(|namespace| namespace.word()).collect();
                 words.join(" ")
@@ -352,6 +377,76 @@ impl Step {
             | Self::NewSession {}
             | Self::NotDumpable {}
             | Self::NoNewPrivileges {} => String::new(),
+        }
+    }
+}
+
+/// A kind of cgroup hierarchy (cgroups(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupVersion {
+    /// Version 2, the unified hierarchy.
+    V2,
+    /// Version 1, a hierarchy for one or a few controllers.
+    V1,
+}
+
+impl CgroupVersion {
+    /// Its name in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+
+    /// Its name among other facts about a host.
+    pub fn cgroup_word(self) -> &'static str {
+        match self {
+            Self::V1 => "cgroup v1",
+            Self::V2 => "cgroup v2",
+        }
+    }
+}
+
+/// What a control group limits or counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Controller {
+    /// Memory.
+    Memory,
+    /// Processes and threads.
+    Pids,
+    /// Processor time per wall time.
+    Cpu,
+    /// Processor time used, counted: the controller `cpuacct` of version 1; version 2 always counts it.
+    CpuAccounting,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Pids, Self::Cpu, Self::CpuAccounting];
+
+    /// Its name among the options of a version 1 hierarchy.
+    pub fn v1_name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::CpuAccounting => "cpuacct",
+        }
+    }
+
+    /// The file by which a group shows that it can do this.
+    pub fn file(self, version: CgroupVersion) -> &'static str {
+        match (self, version) {
+            (Self::Memory, CgroupVersion::V2) => "memory.max",
+            (Self::Memory, CgroupVersion::V1) => "memory.limit_in_bytes",
+            (Self::Pids, _) => "pids.max",
+            (Self::Cpu, CgroupVersion::V2) => "cpu.max",
+            (Self::Cpu, CgroupVersion::V1) => "cpu.cfs_quota_us",
+            (Self::CpuAccounting, CgroupVersion::V2) => "cpu.stat",
+            (Self::CpuAccounting, CgroupVersion::V1) => "cpuacct.usage",
         }
     }
 }
@@ -450,6 +545,8 @@ impl std::fmt::Display for MountAttributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitedResource {
+    /// Address space of one process, in bytes (RLIMIT_AS).
+    AddressSpace,
     /// Size of core dumps, in bytes (RLIMIT_CORE).
     Core,
     /// Processor time of one process, in seconds (RLIMIT_CPU).
@@ -466,6 +563,7 @@ impl LimitedResource {
     /// Its name in plans.
     pub fn word(self) -> &'static str {
         match self {
+            Self::AddressSpace => "address_space",
             Self::Core => "core",
             Self::CpuTime => "cpu_time",
             Self::FileSize => "file_size",

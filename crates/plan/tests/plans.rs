@@ -108,7 +108,10 @@ fn plans_are_as_recorded(
         "debian12-6.18-user",
         "debian12-6.1-user",
         "debian11-5.10-user",
-        "hardened-6.1-user"
+        "hardened-6.1-user",
+        "debian13-6.12-root",
+        "debian13-6.12-user",
+        "cgroup1-5.15-root"
     )]
     host_name: &str,
 ) {

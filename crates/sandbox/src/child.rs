@@ -77,6 +77,7 @@ fn apply(
 ) -> Result<(), Failed> {
     match operation {
         Operation::Done => Ok(()),
+        Operation::EnterCgroupNamespace => ours(sys_process::unshare_cgroup_namespace(proof)),
         Operation::CloseDescriptors => ours(close_others(proof, 3, &prepared.trees, channel)),
         Operation::WipeArguments(area) => {
             if let Some(area) = area {

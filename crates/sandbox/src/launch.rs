@@ -1,6 +1,6 @@
 //! `launch`: makes the first process of a sandbox and gives it its ids.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use palisade_plan::step::IdPair;
@@ -8,6 +8,7 @@ use palisade_sys::process::{self, Cloned};
 use palisade_sys::signal::{self, SignalSet};
 use palisade_sys::user_namespace::{Mapping, write_maps};
 
+use crate::cgroup::{Cgroups, Failed};
 use crate::channel::{Channel, Message};
 use crate::child;
 use crate::failure::Failure;
@@ -30,6 +31,8 @@ pub(crate) struct Launched {
     pub(crate) workspace: Option<Workspace>,
     /// What the run has put on the host.
     pub(crate) _placeholders: Placeholders,
+    /// Last: they can only be removed when the sandbox has ended, as it does when the channel ends.
+    pub(crate) groups: Cgroups,
 }
 
 /// Starts what `prepare` prepared.
@@ -45,13 +48,14 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         let action = action.to_owned();
         move |errno: rustix::io::Errno| failure(0, action, errno.raw_os_error())
     };
+    let groups = prepared.groups.make().map_err(|failed| in_group(&prepared.words, failed))?;
     let (channel, childs) = Channel::pair().map_err(before("socketpair"))?;
 
     // The child inherits the blocked mask, so that no signal ends it before it can pass it on; the workload gets the
     // caller's own mask back.
     let current = signal::block(&SignalSet::all());
     let mask = forwarding.map_or(current, Forwarding::original_mask);
-    let cloned = process::clone3(prepared.namespaces);
+    let cloned = process::clone3_into(prepared.namespaces, groups.to_begin_in());
     if let Ok(Cloned::Child(proof)) = cloned {
         // With its own copy of the supervisor's end the child would never see the channel end.
         drop(channel);
@@ -61,7 +65,9 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
     let (pid, pidfd) = match cloned {
         Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
         Ok(Cloned::Child(_)) => unreachable_child(),
-        Err(errno) => return Err(failure(1, "clone3 with new namespaces".into(), errno.0)),
+        Err(errno) => {
+            return Err(failure(prepared.namespaces_step, "clone3 with new namespaces".into(), errno.0));
+        }
     };
     drop(childs);
 
@@ -79,17 +85,42 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         words: prepared.words,
         workspace: prepared.workspace,
         _placeholders: placeholders,
+        groups,
     };
-    // On any error from here on `launched` is dropped, and the child, which waits for its ids, ends.
+    if let Err(failed) = launched.groups.join(pid, launched.pidfd.as_fd()) {
+        let failure = in_group(&launched.words, failed);
+        return Err(abandoned(launched, failure));
+    }
     let give_ids = write_maps(pid, pair(prepared.uid), pair(prepared.gid), !prepared.privileged)
         .and_then(|()| launched.channel.send(Message::Go, &[]).map_err(Into::into));
     if let Err(error) = give_ids {
-        let failure = failure(2, "map ids".into(), error.raw_os_error().unwrap_or(0));
-        drop(launched);
-        let _ = process::wait_for(pid);
-        return Err(failure);
+        let failure = failure(prepared.ids_step, "map ids".into(), error.raw_os_error().unwrap_or(0));
+        return Err(abandoned(launched, failure));
     }
     Ok(launched)
+}
+
+/// Ends the first process, which waits for its ids, and only then lets go of its groups.
+fn abandoned(launched: Launched, failure: Failure) -> Failure {
+    let Launched { pid, channel, groups, .. } = launched;
+    drop(channel);
+    let _ = process::wait_for(pid);
+    drop(groups);
+    failure
+}
+
+fn in_group(words: &[String], failed: Failed) -> Failure {
+    let word = words.get(failed.step.saturating_sub(1)).map(String::as_str).unwrap_or_default();
+    let hint = match failed.errno {
+        rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS => {
+            Some("the plan was made for other cgroups; `palisade host` tells which there are")
+        }
+        rustix::io::Errno::INVAL => Some("a group above it may have a lower limit"),
+        _ => None,
+    };
+    let action = format!("{word}: {}", failed.what);
+    let errno = palisade_sys::Errno(failed.errno.raw_os_error());
+    Failure { step: failed.step, action, part: None, errno, hint }
 }
 
 /// `child::run` does not return.
@@ -99,7 +130,7 @@ fn unreachable_child() -> ! {
 
 fn failure(step: usize, action: String, errno: i32) -> Failure {
     let hint = match rustix::io::Errno::from_raw_os_error(errno) {
-        rustix::io::Errno::PERM | rustix::io::Errno::NOSPC if step == 1 => {
+        rustix::io::Errno::PERM | rustix::io::Errno::NOSPC if action.starts_with("clone3") => {
             Some("user namespaces may be restricted here: `palisade host` tells by what")
         }
         rustix::io::Errno::AGAIN => Some("the limit of processes of this user is reached"),

@@ -8,6 +8,7 @@
 //!
 //! One verb, one file. What a plan says is decided elsewhere (`palisade-plan`); here it only happens.
 
+mod cgroup;
 mod channel;
 mod child;
 mod command;
@@ -18,6 +19,7 @@ mod event;
 mod failure;
 mod front;
 mod init;
+mod janitor;
 mod launch;
 mod operands;
 mod outcome;
@@ -43,11 +45,13 @@ pub use error::Error;
 pub use event::Event;
 pub use failure::Failure;
 pub use front::Stdio;
-pub use outcome::{Ending, LimitHit, Outcome, Output, code};
+pub use outcome::{Ending, LimitHit, Outcome, Output, Usage, code};
 pub use prepare::PrepareError;
 pub use registry::{NameError, Record, Registry};
 pub use relay::Stream;
-pub use report::{DenialsReport, EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport};
+pub use report::{
+    DenialsReport, EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport, UsageReport,
+};
 pub use sandbox::{Child, Decision, Sandbox, decide};
 pub use start::run;
 pub use supervise::Forwarding;

@@ -15,6 +15,7 @@ use rustix::thread::CapabilitySet;
 pub(crate) enum Operation {
     /// Belongs to the parent, which has done it.
     Done,
+    EnterCgroupNamespace,
     CloseDescriptors,
     WipeArguments(Option<ArgumentArea>),
     ClearGroups,

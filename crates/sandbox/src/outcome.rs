@@ -1,5 +1,7 @@
 //! How a run ended, and the exit status that says so.
 
+use std::time::Duration;
+
 use palisade_policy::Clause;
 use palisade_sys::Errno;
 
@@ -33,6 +35,27 @@ pub struct Outcome {
     pub denied: Option<Vec<Denied>>,
     /// What the workload changed, where the policy keeps that apart from the real directories.
     pub workspace: Option<Workspace>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// What a run has used. `None` where nothing counted it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From the start of the first program to the end of everything.
+    pub wall: Duration,
+    /// Processor time in user mode: of all processes where a control group counts it, else of those that were waited for.
+    pub cpu_user: Duration,
+    /// The same in the kernel.
+    pub cpu_system: Duration,
+    /// The most memory of the whole sandbox at one time, in bytes. Counted where a control group limits the memory.
+    pub peak_memory: Option<u64>,
+    /// The most memory that one process had resident, in bytes.
+    pub largest_process: Option<u64>,
+    /// The most processes and threads at one time, the sandbox's first process included.
+    pub peak_processes: Option<u64>,
+    /// How long processes had to wait because the share of processors was used up.
+    pub throttled: Option<Duration>,
 }
 
 /// A limit that a run ran into.

@@ -26,6 +26,7 @@ use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
+use crate::cgroup::Groups;
 use crate::launch::pair;
 use crate::operands::{Operation, Program, Source, WorkspacePart};
 use crate::placeholder::Placeholders;
@@ -136,6 +137,10 @@ impl PrepareError {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) namespaces: u64,
+    pub(crate) groups: Groups,
+    /// The numbers of two steps that are carried out by the caller's side, from 1.
+    pub(crate) namespaces_step: usize,
+    pub(crate) ids_step: usize,
     pub(crate) uid: IdPair,
     pub(crate) gid: IdPair,
     /// Whether the caller may map ids that are not its own.
@@ -169,15 +174,15 @@ pub(crate) struct Prepared {
 /// A [`PrepareError`]; nothing is left changed then.
 pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareError> {
     let (mut namespaces, mut ids) = (None, None);
-    for planned in &plan.steps {
+    for (index, planned) in plan.steps.iter().enumerate() {
         match &planned.step {
-            Step::NewNamespaces { namespaces: list } => namespaces = Some(namespace_bits(list)),
-            Step::MapIds { uid, gid } => ids = Some((*uid, *gid)),
+            Step::NewNamespaces { namespaces: list } => namespaces = Some((namespace_bits(list), index + 1)),
+            Step::MapIds { uid, gid } => ids = Some((*uid, *gid, index + 1)),
             _ => {}
         }
     }
-    let namespaces = namespaces.ok_or(PrepareError::Incomplete("new namespaces"))?;
-    let (uid, gid) = ids.ok_or(PrepareError::Incomplete("map ids"))?;
+    let (namespaces, namespaces_step) = namespaces.ok_or(PrepareError::Incomplete("new namespaces"))?;
+    let (uid, gid, ids_step) = ids.ok_or(PrepareError::Incomplete("map ids"))?;
     let privileged = uid.outside != rustix::process::geteuid().as_raw();
 
     let mut operations = Vec::with_capacity(plan.steps.len());
@@ -199,7 +204,11 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         .collect();
     trees.sort_unstable();
     Ok(Prepared {
-        namespaces,
+        // A cgroup namespace begins at the groups that its maker is in: the child makes it when it is in its own.
+        namespaces: namespaces & !namespace::CGROUP,
+        groups: Groups::of(plan)?,
+        namespaces_step,
+        ids_step,
         uid,
         gid,
         privileged,
@@ -266,7 +275,13 @@ fn operation(
     carriers: &mut Carriers,
 ) -> Result<Operation, PrepareError> {
     Ok(match step {
-        Step::NewNamespaces { .. } | Step::MapIds { .. } => Operation::Done,
+        Step::NewNamespaces { namespaces } if namespaces.contains(&Namespace::Cgroup) => {
+            Operation::EnterCgroupNamespace
+        }
+        Step::JoinCgroup { .. }
+        | Step::WatchCpuTime { .. }
+        | Step::NewNamespaces { .. }
+        | Step::MapIds { .. } => Operation::Done,
         Step::CloseDescriptors {} => Operation::CloseDescriptors,
         Step::WipeArguments {} => Operation::WipeArguments(ArgumentArea::of_this_process()),
         Step::ClearGroups {} => Operation::ClearGroups,
@@ -491,6 +506,7 @@ fn attribute_bits(attributes: MountAttributes) -> u64 {
 
 fn resource_number(resource: LimitedResource) -> Resource {
     match resource {
+        LimitedResource::AddressSpace => Resource::As,
         LimitedResource::Core => Resource::Core,
         LimitedResource::CpuTime => Resource::Cpu,
         LimitedResource::FileSize => Resource::Fsize,

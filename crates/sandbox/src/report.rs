@@ -1,12 +1,13 @@
 //! What a run is worth and how it ended, as data: what `--report` writes and a caller of the library keeps.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use palisade_plan::{Coverage, Plan};
 use serde::Serialize;
 
 use crate::denials::UNSEEN;
-use crate::outcome::{Ending, Outcome};
+use crate::outcome::{Ending, Outcome, Usage};
 use crate::relay::Stream;
 
 /// The version of the report's format.
@@ -36,6 +37,46 @@ pub struct Report {
     pub denials: Option<DenialsReport>,
     /// The streams of output that passed through the supervisor.
     pub output: OutputReport,
+    /// What it used.
+    pub usage: UsageReport,
+}
+
+/// What a run used. Absent is what nothing counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct UsageReport {
+    /// From the start of the first program to the end of everything, in milliseconds.
+    pub wall_ms: u64,
+    /// Processor time in user mode, in milliseconds.
+    pub cpu_user_ms: u64,
+    /// Processor time in the kernel, in milliseconds.
+    pub cpu_system_ms: u64,
+    /// The most memory of the whole sandbox at one time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// The most memory that one process had resident.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub largest_process_bytes: Option<u64>,
+    /// The most processes and threads at one time, the sandbox's first process included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_processes: Option<u64>,
+    /// How long processes had to wait for their share of the processors, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_ms: Option<u64>,
+}
+
+impl From<&Usage> for UsageReport {
+    fn from(usage: &Usage) -> Self {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            wall_ms: milliseconds(usage.wall),
+            cpu_user_ms: milliseconds(usage.cpu_user),
+            cpu_system_ms: milliseconds(usage.cpu_system),
+            peak_memory_bytes: usage.peak_memory,
+            largest_process_bytes: usage.largest_process,
+            peak_processes: usage.peak_processes,
+            throttled_ms: usage.throttled.map(milliseconds),
+        }
+    }
 }
 
 /// How a run ended.
@@ -144,6 +185,7 @@ impl Report {
                 stdout: outcome.output.stdout.as_ref().map(StreamReport::from),
                 stderr: outcome.output.stderr.as_ref().map(StreamReport::from),
             },
+            usage: UsageReport::from(&outcome.usage),
         }
     }
 }

@@ -14,13 +14,14 @@ use palisade_sys::signal::{
 use rustix::event::{PollFlags, Timespec};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::cgroup::Look;
 use crate::channel::{Channel, FIRST, Message, Part, Received};
 use crate::denials::Denials;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
-use crate::outcome::{Ending, LimitHit, Outcome};
+use crate::outcome::{Ending, LimitHit, Outcome, Usage};
 use crate::ready::ready;
 use crate::service::{Client, Service};
 
@@ -35,6 +36,12 @@ const OF_THE_TERMINAL: [i32; 2] = [SIGTTIN, SIGTTOU];
 
 /// Every process of a sandbox, where a program's number is asked for.
 const EVERYTHING: i32 = -1;
+
+/// SIGKILL, as an ending tells it.
+const KILLED: u8 = 9;
+/// Sent by the kernel at RLIMIT_CPU and at RLIMIT_FSIZE (setrlimit(2)).
+const SIGXCPU: u8 = 24;
+const SIGXFSZ: u8 = 25;
 
 /// Signals for the workload, caught from before it exists.
 #[derive(Debug)]
@@ -81,6 +88,9 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) events: Option<&'a mut dyn FnMut(Event)>,
     next_program: i32,
     deadline: Option<Instant>,
+    /// When to look at the processor time again.
+    look: Option<Instant>,
+    out_of_cpu_time: bool,
     ending: Option<Ending>,
     limits_hit: Vec<LimitHit>,
     denials: Denials,
@@ -107,6 +117,8 @@ impl<'a> Supervisor<'a> {
             events: None,
             next_program: FIRST + 1,
             deadline: None,
+            look: None,
+            out_of_cpu_time: false,
             ending: None,
             limits_hit: Vec::new(),
             denials: Denials::default(),
@@ -118,19 +130,29 @@ impl<'a> Supervisor<'a> {
     /// At the wall-time limit everything in it gets SIGTERM, and after a grace of two seconds its first process is killed,
     /// which nothing inside can prevent.
     pub(crate) fn run(mut self) -> Outcome {
-        self.deadline = self.launched.wall_time.map(|time| Instant::now() + time);
+        let start = Instant::now();
+        self.deadline = self.launched.wall_time.map(|time| start + time);
+        self.look_at_cpu_time();
         let given = self.front.take_given();
         let lent: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
         // A first process that is gone already has said why, or says nothing any more; both are read below.
-        let start = Message::Start { program: FIRST, terminal: self.front.terminal() };
-        let _ = self.launched.channel.send(start, &lent);
+        let message = Message::Start { program: FIRST, terminal: self.front.terminal() };
+        let _ = self.launched.channel.send(message, &lent);
         drop(given);
         let message = loop {
             if let Some(last) = self.turn() {
                 break last;
             }
         };
-        let _ = process::wait_for(self.launched.pid);
+        let counted =
+            process::wait_and_account(self.launched.pid).map(|(_, usage)| usage).unwrap_or_default();
+        let usage = self.launched.groups.usage(Usage {
+            wall: start.elapsed(),
+            cpu_user: counted.user,
+            cpu_system: counted.system,
+            largest_process: Some(counted.peak_resident),
+            ..Usage::default()
+        });
         let told = message.map_or(Ending::Lost, |message| self.ending_of(message));
         let ending = match (self.ending.take(), told) {
             // That it never ran is worth more than that time was up.
@@ -139,11 +161,19 @@ impl<'a> Supervisor<'a> {
             (Some(ending), _) => ending,
         };
         self.note_truncation();
+        let ending = self.note_limits(ending);
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
         self.denials.close();
         let denied = self.launched.watched.then(|| self.denials.told());
         let workspace = self.launched.workspace.take();
-        Outcome { ending, output: self.front.finish(true), limits_hit: self.limits_hit, denied, workspace }
+        Outcome {
+            ending,
+            output: self.front.finish(true),
+            limits_hit: self.limits_hit,
+            denied,
+            workspace,
+            usage,
+        }
     }
 
     /// Waits once and does what is due. The message that says how the first program ended, or `None` in it when the first
@@ -179,6 +209,9 @@ impl<'a> Supervisor<'a> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.out_of_time();
         }
+        if self.look.is_some_and(|look| look <= Instant::now()) {
+            self.look_at_cpu_time();
+        }
         None
     }
 
@@ -199,7 +232,8 @@ impl<'a> Supervisor<'a> {
         }
         let relays = self.front.interests();
         sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let next = self.deadline.into_iter().chain(self.look).min();
+        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         ready(sources, left.and_then(|left| Timespec::try_from(left).ok()))
     }
 
@@ -305,6 +339,42 @@ impl<'a> Supervisor<'a> {
             self.hit("resources.wall_time");
             self.end(Ending::WallTime);
         }
+    }
+
+    /// Ends everything when the processor time is used up: whoever has used it would only use more to react to a signal.
+    fn look_at_cpu_time(&mut self) {
+        self.look = match self.launched.groups.look() {
+            None => None,
+            Some(Look::Again(after)) => Some(Instant::now() + after),
+            Some(Look::UsedUp) => {
+                self.out_of_cpu_time = true;
+                self.hit("resources.cpu_time");
+                self.kill();
+                None
+            }
+        };
+    }
+
+    /// Notes the limits whose counters are read at the end, and those that a signal of the kernel tells of. The ending,
+    /// with what they say about it.
+    fn note_limits(&mut self, ending: Ending) -> Ending {
+        for hit in self.launched.groups.hits() {
+            self.emit(|| Event::LimitHit { clause: hit.clause.clone() });
+            self.limits_hit.push(hit);
+        }
+        let clause = match ending {
+            Ending::Signaled(SIGXCPU) => Some("resources.cpu_time"),
+            Ending::Signaled(SIGXFSZ) => Some("resources.file_size"),
+            _ => None,
+        };
+        if let Some(clause) = clause {
+            self.hit(clause);
+        }
+        let for_memory = self.limits_hit.iter().any(|hit| hit.clause.as_str() == "resources.memory");
+        // The first process and with it everything else: by this supervisor, or by the kernel, which looks for somebody to
+        // kill among all of them.
+        let killed = ending == Ending::Lost && (self.out_of_cpu_time || for_memory);
+        if killed { Ending::Signaled(KILLED) } else { ending }
     }
 
     /// Begins the end: SIGTERM to everything, and a deadline.

@@ -4,6 +4,7 @@
 
 mod environment;
 mod filesystem;
+mod groups;
 mod landlock;
 mod layout;
 mod network;
@@ -17,7 +18,7 @@ use palisade_policy::{Clause, OnUnavailable, Policy, Terminal};
 
 use crate::facts::HostFacts;
 use crate::plan::{Coverage, Plan, Status, VERSION};
-use crate::step::{PlannedStep, Step};
+use crate::step::{Controller, PlannedStep, Step};
 
 /// What is known about one run besides the policy and the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +58,16 @@ pub struct Reason {
 pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Result<Plan, Refusal> {
     let mut draft = Draft::default();
 
-    // The order of the steps. Ids first: what follows is done by the workload's own user, so that every file made
+    // The order of the steps. Control groups first, so that everything is charged to them. Ids next: what follows is done by the workload's own user, so that every file made
     // on the way is the workload's. Descriptors and arguments before anything can fail halfway. The file system is
     // built before the old root goes; privilege goes last, since every step before needs some of it, and the filter
     // is the very last, since it forbids the calls that the steps before it make.
+    let groups = groups::groups(policy, facts, &mut draft);
     process::namespaces(policy, facts, situation, &mut draft);
     process::identity(policy, facts, situation, &mut draft);
     network::network(policy, &mut draft);
     let layout = filesystem::filesystem(policy, facts, situation, &mut draft);
-    resources::resources(policy, facts, &mut draft);
+    resources::resources(policy, facts, &groups, &mut draft);
     process::session(policy, &mut draft);
     process::privilege(policy, &mut draft);
     landlock::landlock(facts, &layout, &mut draft);
@@ -100,6 +102,11 @@ pub fn named_paths(policy: &Policy, directory: &Path) -> BTreeSet<PathBuf> {
     let Ok(resolved) = policy.filesystem.resolve(directory) else { return BTreeSet::new() };
     let rules = resolved.rules().iter().map(|rule| &rule.entry);
     rules.chain(resolved.no_execute()).map(|entry| entry.path.clone()).collect()
+}
+
+/// What of control groups `policy` needs: what a survey has to try for [`decide`].
+pub fn needed_controllers(policy: &Policy) -> BTreeSet<Controller> {
+    groups::wanted(policy).collect()
 }
 
 /// A plan that is being decided.
