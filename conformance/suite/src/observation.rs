@@ -33,6 +33,13 @@ pub enum Seen {
         #[serde(serialize_with = "as_text")]
         stdout: Vec<u8>,
     },
+    /// The run was ended before the attempt returned, by a limit.
+    CutShort {
+        /// Whether the runtime says that the time was up.
+        out_of_time: bool,
+        /// Its exit code.
+        code: i32,
+    },
     /// The runtime was interfered with; this many processes of the case were left a moment after it had ended.
     Survivors(u32),
 }
@@ -90,6 +97,10 @@ impl std::fmt::Display for Seen {
             Self::Exited { code, stdout } => {
                 write!(f, "exit code {code}")?;
                 quote(f, stdout)
+            }
+            Self::CutShort { out_of_time: true, code } => write!(f, "the time was up, exit code {code}"),
+            Self::CutShort { out_of_time: false, code } => {
+                write!(f, "the run was ended before the attempt returned, exit code {code}")
             }
             Self::Survivors(0) => f.write_str("nothing left"),
             Self::Survivors(count) => write!(f, "{count} processes left"),

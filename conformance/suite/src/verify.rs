@@ -20,6 +20,7 @@ use crate::known::{self, Day, Deviation};
 use crate::lab::{self, Lab, LabOptions, World};
 use crate::observation::Observation;
 use crate::report::{CaseReport, Report, Subject, json, text};
+use crate::run::declare::Declared;
 use crate::run::place::Place;
 use crate::run::{Runner, needs, stage};
 use crate::verdict::Kind;
@@ -289,13 +290,14 @@ fn report(
     let start = Instant::now();
     let known = known::of_runtime(adapter.name()).map_err(|why| Failure::new(ExitCode::Inconclusive, why))?;
     let lacking = lacking(runner, probes)?;
+    let excuses = Excuses { known, declared: Declared::by(runner, adapter)? };
     let location = |probe: &Probe| locate(&options.locations, &probe.clause);
     let cases = runner.each(
         probes,
         |probe| probe.serial,
         |place, probe| match unavailable(probe, &lacking) {
             Some(why) => CaseReport::unsupported(probe, location(probe), why),
-            None => one(options, runner, place, adapter, probe, &known),
+            None => one(options, runner, place, adapter, probe, &excuses),
         },
     )?;
     let subject = Subject {
@@ -334,6 +336,12 @@ pub(crate) fn unavailable(probe: &Probe, lacking: &[(Need, String)]) -> Option<S
     probe.absent.clone().or(need)
 }
 
+/// What keeps a breach from counting as one.
+struct Excuses {
+    known: Vec<Deviation>,
+    declared: Declared,
+}
+
 /// One probe: both sides, as often as asked, judged; the worst verdict with its evidence.
 fn one(
     options: &Options,
@@ -341,7 +349,7 @@ fn one(
     place: &mut Place<'_>,
     adapter: &dyn Adapter,
     probe: &Probe,
-    known: &[Deviation],
+    excuses: &Excuses,
 ) -> CaseReport {
     let location = locate(&options.locations, &probe.clause);
     // The control runtime is its own baseline: running the same thing twice would compare luck.
@@ -378,7 +386,8 @@ fn one(
     }
     match worst {
         Some(mut case) => {
-            case.verdict = known::apply(case.verdict, &probe.id, known, today());
+            let verdict = excuses.declared.applied(probe, case.verdict);
+            case.verdict = known::apply(verdict, &probe.id, &excuses.known, today());
             case
         }
         None => CaseReport::unsupported(probe, location, "it was repeated zero times".to_owned()),

@@ -9,6 +9,7 @@
 mod none;
 mod palisade;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub enum Exit {
     Workload(i32),
     /// The runtime itself failed or refused; no workload ran.
     Runtime,
+    /// The wall-time limit of the policy ended the workload.
+    OutOfTime,
 }
 
 /// A runtime under test.
@@ -98,6 +101,19 @@ pub trait Adapter: Sync {
     /// The way by which its workloads come in.
     fn entry(&self) -> Entry {
         Entry::Run
+    }
+
+    /// The command that makes the runtime say what of the policy it can only enforce in part on this host, where it has one.
+    fn declaration(&self, _policy: PolicySource<'_>, _cwd: &Path) -> Option<Invocation> {
+        Option::None
+    }
+
+    /// Reads what that command printed: clauses of the policy, with reasons. Pure.
+    ///
+    /// # Errors
+    /// When it is not what the runtime prints.
+    fn downgrades(&self, _printed: &[u8]) -> Result<BTreeMap<String, String>, String> {
+        Ok(BTreeMap::new())
     }
 }
 
@@ -168,6 +184,7 @@ mod tests {
         assert_eq!(palisade.exit(0), Exit::Workload(0));
         assert_eq!(palisade.exit(127), Exit::Workload(127));
         assert_eq!(palisade.exit(125), Exit::Runtime);
+        assert_eq!(palisade.exit(124), Exit::OutOfTime);
         assert_eq!(None.exit(125), Exit::Workload(125));
     }
 }

@@ -1,8 +1,11 @@
 //! Palisade's own runtime, met as an executable like any other.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
 use crate::entry::Entry;
@@ -10,6 +13,9 @@ use crate::run::stage;
 
 /// Exit code of the runtime for its own failures: policy, refusal, set-up.
 const OWN_FAILURE: i32 = 125;
+
+/// Exit code of the runtime at the wall-time limit.
+const OUT_OF_TIME: i32 = 124;
 
 /// `palisade run`, under a policy or under a plan given as data; or `palisade exec`, into a sandbox of its own.
 #[derive(Clone, Debug)]
@@ -79,7 +85,27 @@ impl Adapter for Palisade {
     }
 
     fn exit(&self, code: i32) -> Exit {
-        if code == OWN_FAILURE { Exit::Runtime } else { Exit::Workload(code) }
+        match code {
+            OWN_FAILURE => Exit::Runtime,
+            OUT_OF_TIME => Exit::OutOfTime,
+            code => Exit::Workload(code),
+        }
+    }
+
+    fn declaration(&self, policy: PolicySource<'_>, cwd: &Path) -> Option<Invocation> {
+        let mut argv: Vec<OsString> = vec![self.exe.clone().into(), "plan".into()];
+        argv.extend(["--format".into(), "json".into(), "--policy".into(), policy.argument.into()]);
+        Some(Invocation { argv, env: Vec::new(), cwd: cwd.to_owned() })
+    }
+
+    fn downgrades(&self, printed: &[u8]) -> Result<BTreeMap<String, String>, String> {
+        let plan: Value = serde_json::from_slice(printed).map_err(|error| error.to_string())?;
+        let coverage = plan.get("coverage").and_then(Value::as_array).ok_or("the plan has no coverage")?;
+        let downgraded = |clause: &Value| {
+            let reason = clause.pointer("/status/downgraded")?.as_str()?;
+            Some((clause.get("clause")?.as_str()?.to_owned(), reason.to_owned()))
+        };
+        Ok(coverage.iter().filter_map(downgraded).collect())
     }
 
     fn entry(&self) -> Entry {

@@ -170,6 +170,9 @@ pub enum Action {
     Resize(u16, u16),
     /// Does nothing but wait for the end; then `Seen` is the number of processes that survive it.
     LetEnd,
+    /// Does nothing but wait for the end. Where the attempt returns, or a signal ends it alone, that is seen; where the run
+    /// ends before, `Seen` is `CutShort`, or the number of processes that survive it.
+    AwaitLimit,
     /// Mounts a tmpfs on `world.work.mountpoint`, with the file `planted` that holds the nonce; the observation stays what
     /// the last attempt shows. Let a statement wait (`sleep_ms`) between the announcement and the attempt.
     PlantMount,

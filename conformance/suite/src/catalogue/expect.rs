@@ -58,6 +58,11 @@ pub enum Expect {
     PrintsNot(Vec<u8>),
     /// After interference, no process of the case is left.
     NothingSurvives,
+    /// The run was ended before the attempt returned, by a limit other than that of the wall time, and nothing of it is
+    /// left.
+    CutShort,
+    /// The run was ended before the attempt returned, because its time was up, and nothing of it is left.
+    OutOfTime,
     /// In one of these sets.
     AnyOf(Vec<Expect>),
     /// In all of these sets.
@@ -162,6 +167,8 @@ impl Expect {
             Self::Prints(data) => matches!(seen, Seen::Exited { stdout, .. } if find(stdout, data)),
             Self::PrintsNot(data) => matches!(seen, Seen::Exited { stdout, .. } if !find(stdout, data)),
             Self::NothingSurvives => *seen == Seen::Survivors(0),
+            Self::CutShort => matches!(seen, Seen::CutShort { out_of_time: false, .. }),
+            Self::OutOfTime => matches!(seen, Seen::CutShort { out_of_time: true, .. }),
             Self::AnyOf(sets) => sets.iter().any(|set| set.contains(seen)),
             Self::AllOf(sets) => sets.iter().all(|set| set.contains(seen)),
         }
@@ -214,6 +221,8 @@ impl fmt::Display for Expect {
             Self::Prints(data) => write!(f, "printed with {}", quoted(data)),
             Self::PrintsNot(data) => write!(f, "printed without {}", quoted(data)),
             Self::NothingSurvives => f.write_str("no process left"),
+            Self::CutShort => f.write_str("the run ended before the attempt returns"),
+            Self::OutOfTime => f.write_str("the run ended because its time was up"),
             Self::AnyOf(sets) => join(f, sets, " or "),
             Self::AllOf(sets) => join(f, sets, " and "),
         }
@@ -265,6 +274,11 @@ mod tests {
     #[case(Expect::PrintsNot(b"b".to_vec()), Seen::Exited { code: 7, stdout: b"abc".to_vec() }, false)]
     #[case(Expect::PrintsNot(b"b".to_vec()), Seen::Signalled(9), false)]
     #[case(Expect::NothingSurvives, Seen::Survivors(1), false)]
+    #[case(Expect::CutShort, Seen::CutShort { out_of_time: false, code: 137 }, true)]
+    #[case(Expect::CutShort, Seen::CutShort { out_of_time: true, code: 124 }, false)]
+    #[case(Expect::CutShort, Seen::Exited { code: 137, stdout: vec![] }, false)]
+    #[case(Expect::OutOfTime, Seen::CutShort { out_of_time: true, code: 124 }, true)]
+    #[case(Expect::OutOfTime, Seen::Survivors(1), false)]
     #[case(Expect::Denied.or(Expect::Absent), Seen::failed(ENOENT), true)]
     #[case(Expect::all_of([Expect::data_contains("a"), Expect::data_lacks("b")]), Seen::reported("ab"), false)]
     fn membership(#[case] set: Expect, #[case] seen: Seen, #[case] inside: bool) {

@@ -1,5 +1,7 @@
 //! Resources: the limits that the policy names are there, cannot be raised, and hold when something runs into them.
 
+mod whole;
+
 use nix::sys::signal::Signal;
 use palisade_policy::Policy;
 
@@ -38,9 +40,13 @@ pub(super) fn probes(_world: &World, policy: &Policy) -> Vec<Probe> {
         probes.push(posture("cpu-time", "resources.cpu_time", libc::RLIMIT_CPU, seconds));
         probes.push(raise("cpu-time", "resources.cpu_time", libc::RLIMIT_CPU, seconds));
     }
+    probes.extend(whole::probes(policy));
+    probes.push(sparse(resources.file_size.bytes()));
     probes.extend(processes_bound(resources.processes));
     probes.extend(open_files_bound(resources.open_files));
-    probes.extend(tmp(policy.filesystem.tmp.bytes(), resources.file_size.bytes()));
+    // Where there is less memory than that, the memory ends first.
+    let enough = resources.memory.is_none_or(|most| most.bytes() >= 2 * policy.filesystem.tmp.bytes());
+    probes.extend(tmp(policy.filesystem.tmp.bytes(), resources.file_size.bytes(), enough));
     probes
 }
 
@@ -122,8 +128,23 @@ fn file_size(most: u64) -> Probe {
         .outside(Outside::succeeds())
 }
 
+/// A byte behind the limit makes a file as large, though almost nothing of it is stored.
+fn sparse(most: u64) -> Probe {
+    Probe::denies("res/file-size/sparse", Medium)
+        .serves("resources.file_size", "RES-3")
+        .requires("a hole counts as the file's size")
+        .operation("write one byte right behind the limit")
+        .script([
+            setup!("open", "/tmp/palisade-sparse", O_RDWR | O_CREAT, 0o600),
+            control!("sys", libc::SYS_pwrite64, result(0), bytes(b"x"), 1, signed(most / 2)),
+            attempt!("sys", libc::SYS_pwrite64, result(0), bytes(b"x"), 1, signed(most)),
+        ])
+        .expect(Killed(Signal::SIGXFSZ).or(Expect::fails([EFBIG])))
+        .outside(Outside::succeeds())
+}
+
 /// The private directories.
-fn tmp(size: u64, file_size: u64) -> Vec<Probe> {
+fn tmp(size: u64, file_size: u64, enough_memory: bool) -> Vec<Probe> {
     let files = (size / BYTES_PER_FILE).max(1);
     let sized = |name: &str, path: &'static str| {
         Probe::denies(format!("res/tmpfs/{name}"), Medium)
@@ -145,7 +166,7 @@ fn tmp(size: u64, file_size: u64) -> Vec<Probe> {
     };
     let mut probes =
         vec![sized("tmp", "/tmp"), sized("dev-shm", "/dev/shm"), small("root", "/"), small("dev", "/dev")];
-    if !(1 << 20..=MOST_TMP).contains(&size) {
+    if !enough_memory || !(1 << 20..=MOST_TMP).contains(&size) {
         return probes;
     }
     let half = signed(size / 2);

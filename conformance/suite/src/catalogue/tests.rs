@@ -24,8 +24,13 @@ filesystem:
     let hidden = include_str!("../../../../fixtures/policies/valid/hidden.yaml");
     let apart = include_str!("../../../../fixtures/policies/valid/workspace-overlay.yaml");
     let strict = "version: 1\nfilesystem: {read_only: [.]}\n";
-    let parsed = [("strict", strict), ("loose", rules), ("hidden", hidden), ("apart", apart)]
-        .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
+    let limits = "version: 1
+filesystem: {tmp: 192MiB}
+resources: {memory: 96MiB, processes: 64, cpus: 0.5, cpu_time: 1s, wall_time: 6s, open_files: 64, output: 1MiB}
+";
+    let parsed =
+        [("strict", strict), ("loose", rules), ("hidden", hidden), ("apart", apart), ("limits", limits)]
+            .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
     parsed.map(|document| document.policy).to_vec()
 }
 

@@ -27,7 +27,7 @@ const FRESH: &[(&str, &str)] = &[
     // For the lab's own files, and so for the workspaces: a policy may say something about /tmp that they must not inherit.
     ("/mnt", "mode=755,size=512m,nr_inodes=128k"),
     ("/run", "mode=755,size=32m,nr_inodes=8k"),
-    ("/dev/shm", "mode=1777,size=96m,nr_inodes=8k"),
+    ("/dev/shm", "mode=1777,size=256m,nr_inodes=8k"),
     ("/var/tmp", "mode=1777,size=64m,nr_inodes=8k"),
 ];
 

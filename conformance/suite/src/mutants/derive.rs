@@ -33,6 +33,21 @@ pub enum About {
     Submounts(String),
     /// It shows this path of the host writable.
     ReadOnly(String),
+    /// It leaves out a control group for this alone, or for several things.
+    Group(Option<String>),
+    /// It raises what is written to this file of a control group.
+    GroupFile(String),
+}
+
+impl About {
+    /// Whether it is about the control group that limits processes, and about nothing else.
+    pub fn is_of_processes(&self) -> bool {
+        match self {
+            Self::Group(Some(controller)) => controller == "pids",
+            Self::GroupFile(file) => file == "pids.max",
+            _ => false,
+        }
+    }
 }
 
 /// Steps that give the workload something and so protect nothing: without one, less can be reached. They are weakened
@@ -54,6 +69,7 @@ const GIVING: &[&str] = &[
 /// The groups that look at what a kind of step does.
 fn groups(kind: &str) -> &'static [&'static str] {
     match kind {
+        "join_cgroup" | "watch_cpu_time" => &["res"],
         "new_namespaces" => &["ns", "proc", "ipc", "net", "ps"],
         "map_ids" | "set_ids" | "clear_groups" => &["cap", "ns", "fs"],
         "close_descriptors" => &["fd"],
@@ -125,6 +141,16 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
         let name = format!("weaken {key}: {what}");
         mutants.push(Mutant { name, plan, groups, about: About::Step });
     }
+    if plan.get("wall_time").is_some() {
+        let mut plan = plan.clone();
+        plan.as_object_mut().map(|plan| plan.remove("wall_time"));
+        mutants.push(Mutant {
+            name: "drop wall_time".to_owned(),
+            plan,
+            groups: &["res"],
+            about: About::Step,
+        });
+    }
     Ok(mutants)
 }
 
@@ -142,11 +168,25 @@ impl Site<'_> {
         if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
             steps.remove(self.index);
         }
-        self.mutant(format!("drop {}", self.label()), plan, About::Step)
+        let about = match (self.kind, self.operands.get("controllers").and_then(Value::as_array)) {
+            ("join_cgroup", Some(controllers)) => About::Group(match controllers.as_slice() {
+                [one] => one.as_str().map(str::to_owned),
+                _ => None,
+            }),
+            _ => About::Step,
+        };
+        self.mutant(format!("drop {}", self.label()), plan, about)
     }
 
     /// The kind of the step and the operand that tells it from others of its kind.
     fn label(&self) -> String {
+        if self.kind == "join_cgroup" {
+            let words = |key: &str| match self.operands.get(key) {
+                Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
+                word => word.and_then(Value::as_str).into_iter().collect::<Vec<_>>(),
+            };
+            return [vec![self.kind], words("version"), words("controllers")].concat().join(" ");
+        }
         let operand = ["path", "resource", "name"].iter().find_map(|key| self.operands.get(*key)?.as_str());
         operand.map_or_else(|| self.kind.to_owned(), |operand| format!("{} {operand}", self.kind))
     }
@@ -206,6 +246,15 @@ impl Site<'_> {
                 mutants.extend(self.the_hosts())
             }
             "install_seccomp" => self.weaker_filter(mutants),
+            "limit" => mutants.extend(self.higher("/value", About::Step)),
+            "watch_cpu_time" => mutants.extend(self.higher("/limit/secs", About::Step)),
+            "join_cgroup" => {
+                let files = self.operands.get("limits").and_then(Value::as_object);
+                for file in files.into_iter().flat_map(serde_json::Map::keys) {
+                    let about = About::GroupFile(file.clone());
+                    mutants.extend(self.higher(&format!("/limits/{file}"), about));
+                }
+            }
             _ => {}
         }
     }
@@ -221,6 +270,24 @@ impl Site<'_> {
         let mut plan = self.plan.clone();
         *plan.pointer_mut(&format!("/steps/{}/step", self.index))? = json!({ "mount_bind": bind });
         Some(self.mutant(format!("weaken {}: the host's", self.label()), plan, About::Step))
+    }
+
+    /// The plan with a thousand times the number at `pointer`, or the first number of the text there.
+    fn higher(&self, pointer: &str, about: About) -> Option<Mutant> {
+        const TIMES: u64 = 1000;
+        // The kernel's numbers are signed.
+        let more = |number: u64| number.saturating_mul(TIMES).min(i64::MAX.unsigned_abs());
+        let value = self.operands.pointer(pointer)?;
+        let higher = match value {
+            Value::String(text) => {
+                let (first, rest) = text.split_once(' ').map_or((text.as_str(), None), |(a, b)| (a, Some(b)));
+                let first = more(first.parse().ok()?).to_string();
+                Value::from(rest.map_or_else(|| first.clone(), |rest| format!("{first} {rest}")))
+            }
+            number => more(number.as_u64()?).into(),
+        };
+        let what = format!("{} x{TIMES}", pointer.rsplit('/').next().unwrap_or_default());
+        (higher != *value).then(|| self.with(&what, pointer, higher, about))
     }
 
     fn fewer_namespaces(&self, mutants: &mut Vec<Mutant>) {
@@ -316,7 +383,13 @@ mod tests {
                 "rules": {"read": "allow", "mount": "EPERM", "ioctl": {"otherwise": "allow", "cases": [
                     {"about": "TIOCSTI", "if": [], "then": "EPERM"}, {"about": "SIOCGSKNS", "if": [], "then": "EPERM"}]}}}}}},
             {"serves": "process", "step": {"something_new": {}}},
-        ]})
+            {"serves": "resources", "step": {"join_cgroup": {"version": "v2", "controllers": ["memory", "cpu"],
+                "parent": "/sys/fs/cgroup", "limits": {"memory.max": "4096", "memory.swap.max": "0",
+                "cpu.max": "50000 100000"}}}},
+            {"serves": "resources", "step": {"watch_cpu_time": {"limit": {"secs": 3, "nanos": 0}}}},
+            {"serves": "resources", "step": {"limit": {"resource": "core", "value": 0}}},
+            {"serves": "resources", "step": {"limit": {"resource": "processes", "value": 65}}},
+        ], "wall_time": {"secs": 5, "nanos": 0}})
     }
 
     fn caller() -> BTreeMap<String, String> {

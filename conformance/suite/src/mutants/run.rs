@@ -22,6 +22,7 @@ use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
 use crate::lab::Lab;
 use crate::observation::{Observation, Unseen};
+use crate::run::declare::Declared;
 use crate::run::place::Place;
 use crate::run::{Runner, no_fork_meanwhile};
 use crate::verdict::{Kind, Verdict};
@@ -155,6 +156,7 @@ impl<'a> Bench<'a> {
         fs::write(&path, serde_json::to_vec(plan)?)?;
         let adapter = Palisade::with_plan(palisade, &path).through(entry);
         let lacking = lacking(runner, &probes)?;
+        let declared = Declared::by(runner, &Palisade::with_policy(palisade))?;
         let judged = runner.each(
             &probes,
             |probe| probe.serial,
@@ -167,7 +169,7 @@ impl<'a> Bench<'a> {
                     _ => Some(runner.outside(place, probe)),
                 };
                 let verdict = attempt_under(runner, place, &adapter, probe, outside.as_ref());
-                (outside, verdict)
+                (outside, declared.applied(probe, verdict))
             },
         )?;
         let mut bench = Self {
@@ -254,21 +256,38 @@ impl<'a> Bench<'a> {
         probes.into_iter().filter(notices).take(most).map(|probe| probe.id.clone()).collect()
     }
 
-    /// What becomes of a mutant that lets a system call through, when the layer above the filter is taken away too.
+    /// What becomes of a mutant that takes away one of two layers, when the other is taken away too.
     ///
     /// A call that needs a capability is refused without one, filter or not, so the mutant alone shows nothing. With every
     /// capability over its own namespaces kept, the workload meets the filter: intact it must hold, open it must not. What
     /// the kernel refuses even then is closed to every user namespace but the first, and no plan can show the filter.
+    ///
+    /// A fork bomb runs into RLIMIT_NPROC where it does not run into its control group; without that, the group is met.
     fn isolated(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Option<Fate>> {
-        let About::Call(name) = &mutant.about else { return Ok(None) };
-        let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else { return Ok(None) };
-        let about: Vec<&Probe> = self.probes.iter().filter(|probe| calls(probe).contains(&number)).collect();
+        let (about, strip, closed): (Vec<&Probe>, fn(&Value) -> Value, _) = match &mutant.about {
+            About::Call(name) => {
+                let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else {
+                    return Ok(None);
+                };
+                let about = self.probes.iter().filter(|probe| calls(probe).contains(&number)).collect();
+                let closed = format!(
+                    "{name} stays refused with the filter open and every capability kept: only the first user namespace may"
+                );
+                (about, with_capabilities, Some(closed))
+            }
+            about if about.is_of_processes() => {
+                let bombs =
+                    |probe: &&Probe| probe.clause.as_str() == "resources.processes" && probe.spec == "RES-3";
+                (self.probes.iter().filter(bombs).collect(), without_process_limit, None)
+            }
+            _ => return Ok(None),
+        };
         if about.is_empty() {
             return Ok(None);
         }
         let mut verdicts = |plan: &Value, extension: &str| -> io::Result<Vec<Kind>> {
             let path = path.with_extension(extension);
-            fs::write(&path, serde_json::to_vec(&with_capabilities(plan))?)?;
+            fs::write(&path, serde_json::to_vec(&strip(plan))?)?;
             let adapter = self.adapter(&path);
             let verdict = |probe: &&Probe| {
                 attempt_under(self.runner, place, &adapter, probe, self.outside.get(&probe.id)).kind()
@@ -284,12 +303,8 @@ impl<'a> Bench<'a> {
         if !killers.is_empty() {
             return Ok(Some(Fate::Killed(killers)));
         }
-        let closed = pairs().all(|(_, (intact, open))| *intact == Kind::Held && *open == Kind::Held);
-        Ok(closed.then(|| {
-            Fate::Inexpressible(format!(
-                "{name} stays refused with the filter open and every capability kept: only the first user namespace may"
-            ))
-        }))
+        let held = pairs().all(|(_, (intact, open))| *intact == Kind::Held && *open == Kind::Held);
+        Ok(closed.filter(|_| held).map(Fate::Inexpressible))
     }
 
     /// What became of a survivor when also the probes that must run alone have met it.
@@ -329,7 +344,22 @@ impl<'a> Bench<'a> {
                 let same = value.trim() == "0";
                 same.then(|| "fs.suid_dumpable is 0: the change of ids has the same effect".to_owned())
             }
-            About::Step => None,
+            About::Step | About::Group(None) => None,
+            About::Group(Some(controller)) => {
+                let clause = clause_of(controller);
+                self.all_unsupported(|probe| Some(probe.clause.as_str()) == clause)
+            }
+            About::GroupFile(file) => {
+                let about_swap = ["memory.memsw.limit_in_bytes", "memory.swap.max", "memory.swappiness"]
+                    .contains(&file.as_str());
+                // A heading, then a line for each.
+                let none = || Ok::<_, io::Error>(fs::read_to_string("/proc/swaps")?.lines().count() < 2);
+                if about_swap && none()? {
+                    return Ok(Some("this machine has no swap".to_owned()));
+                }
+                let clause = file.split('.').next().and_then(clause_of);
+                self.all_unsupported(|probe| Some(probe.clause.as_str()) == clause)
+            }
             About::Call(name) => {
                 let Some(number) = palisade_policy::syscalls::number(name).map(u64::from) else {
                     return Ok(None);
@@ -403,6 +433,26 @@ fn attempt_under(
             judge(probe, Evidence { inside: &outcome.observation, outside, canary })
         }
     }
+}
+
+/// The clause of the policy that a controller of a control group serves.
+fn clause_of(controller: &str) -> Option<&'static str> {
+    Some(match controller {
+        "memory" => "resources.memory",
+        "pids" => "resources.processes",
+        "cpu" => "resources.cpus",
+        "cpu_accounting" => "resources.cpu_time",
+        _ => return None,
+    })
+}
+
+/// The plan without RLIMIT_NPROC.
+fn without_process_limit(plan: &Value) -> Value {
+    let mut plan = plan.clone();
+    if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
+        steps.retain(|step| step.pointer("/step/limit/resource").is_none_or(|limit| limit != "processes"));
+    }
+    plan
 }
 
 /// The plan with every capability kept in every set.

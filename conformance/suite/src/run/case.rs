@@ -21,7 +21,7 @@ use super::process::{self, End, Raw, Trigger};
 use super::read;
 use super::stage;
 use super::streams::{Caller, Files, Held};
-use crate::adapters::{self, Adapter};
+use crate::adapters::{self, Adapter, Exit};
 use crate::catalogue::{Action, Probe, Streams, Workload};
 use crate::entry::Entry;
 use crate::lab::Lab;
@@ -77,7 +77,7 @@ pub fn run(
             None => read::command(adapter, &raw),
         };
         terminal.clone_from(&raw.terminal);
-        after_interference(runner, &invocation, adapter.entry(), probe, nonce, &raw, observation)
+        after_interference(runner, &invocation, adapter, probe, nonce, &raw, observation)
     };
     let observation = match &probe.beside {
         Some(script) => beside::with(runner, adapter, script, observe),
@@ -154,7 +154,7 @@ fn execute(
             Action::Resize(rows, columns) => {
                 Box::new(move |_| caller.iter().for_each(|caller| caller.resizes(rows, columns)))
             }
-            Action::LetEnd => return None,
+            Action::LetEnd | Action::AwaitLimit => return None,
         };
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
@@ -203,7 +203,7 @@ fn killing(entry: Entry) -> fn(Pid) {
 fn after_interference(
     runner: &Runner<'_>,
     invocation: &adapters::Invocation,
-    entry: Entry,
+    adapter: &dyn Adapter,
     probe: &Probe,
     nonce: &str,
     raw: &Raw,
@@ -218,6 +218,7 @@ fn after_interference(
         (Action::PlantMount | Action::Type(_) | Action::Resize(..), _) | (_, End::Failed(_)) => {
             return observation;
         }
+        (Action::AwaitLimit, end) => return after_limit(adapter, nonce, end, observation),
         (_, End::TimedOut) => Err(Unseen::TimedOut),
         (Action::KillRuntime | Action::KillFirst | Action::LetEnd, _) => {
             Ok(Seen::Survivors(survivors(nonce)))
@@ -225,7 +226,7 @@ fn after_interference(
         (Action::KillEarly(rounds), _) => {
             let longest = raw.arrival(at).unwrap_or(raw.took) * 5 / 4;
             let early = command(runner, invocation, Streams::Pipes, nonce).and_then(|(mut command, ..)| {
-                early(runner.lab, &mut command, (rounds, longest), killing(entry))
+                early(runner.lab, &mut command, (rounds, longest), killing(adapter.entry()))
             });
             early.map(Seen::Survivors).map_err(|error| Unseen::Harness(format!("start it again: {error}")))
         }
@@ -236,4 +237,23 @@ fn after_interference(
     };
     // The run may have been cut short on purpose: that the announced statement was reached is the control.
     Observation { attempt, control: Ok(()), ..observation }
+}
+
+/// Replaces the observation where the transcript ends before the attempt returned: how the run ended is what counts then.
+fn after_limit(adapter: &dyn Adapter, nonce: &str, end: &End, observation: Observation) -> Observation {
+    let (Err(Unseen::NotAttempted(_)), End::Exited(code)) = (&observation.attempt, end) else {
+        return observation;
+    };
+    let out_of_time = match adapter.exit(*code) {
+        Exit::Runtime => return observation,
+        Exit::OutOfTime => true,
+        Exit::Workload(_) => false,
+    };
+    let attempt = match survivors(nonce) {
+        0 => Ok(Seen::CutShort { out_of_time, code: *code }),
+        left => Ok(Seen::Survivors(left)),
+    };
+    // The controls before the attempt count; that the probe did not get to its end is what was to be seen.
+    let control = observation.control.or_else(|why| if why == read::NOT_THE_END { Ok(()) } else { Err(why) });
+    Observation { attempt, control, ..observation }
 }

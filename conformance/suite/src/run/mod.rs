@@ -5,6 +5,7 @@
 
 mod beside;
 pub mod case;
+pub mod declare;
 mod ending;
 mod far_side;
 pub mod needs;

@@ -14,15 +14,17 @@ use crate::report::escape;
 /// Most bytes of standard error that are kept as evidence.
 const STDERR_SHOWN: usize = 400;
 
+/// Why a control failed when no control did.
+pub(super) const NOT_THE_END: &str = "the probe did not reach its end";
+
 /// The observation of a run of the probe program.
 pub fn script(adapter: &dyn Adapter, script: &Script, nonce: &str, raw: &Raw) -> Observation {
     let transcript = parse_output(&raw.stdout, nonce);
     Observation {
         attempt: attempt(adapter, script, nonce, raw, &transcript),
         setup: passed(script, &transcript, Phase::Setup),
-        control: passed(script, &transcript, Phase::Control).and_then(|()| {
-            if transcript.done { Ok(()) } else { Err("the probe did not reach its end".to_owned()) }
-        }),
+        control: passed(script, &transcript, Phase::Control)
+            .and_then(|()| if transcript.done { Ok(()) } else { Err(NOT_THE_END.to_owned()) }),
         stderr: stderr(raw),
         took: raw.took,
     }
@@ -33,6 +35,7 @@ pub fn command(adapter: &dyn Adapter, raw: &Raw) -> Observation {
     let attempt = match &raw.end {
         End::Exited(code) => match adapter.exit(*code) {
             Exit::Workload(code) => Ok(Seen::Exited { code, stdout: raw.stdout.clone() }),
+            Exit::OutOfTime => Ok(Seen::CutShort { out_of_time: true, code: *code }),
             Exit::Runtime => Err(Unseen::NotStarted(said(raw))),
         },
         End::Signalled(signal) => Ok(Seen::Signalled(*signal)),

@@ -1,0 +1,82 @@
+//! What a runtime itself says that it can only enforce in part on this host.
+//!
+//! A runtime that says so is not found out when a probe shows it: such a breach is *unsupported*, with the runtime's own
+//! reason. What it enforces all the same is held.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{Command, Stdio};
+
+use super::{Runner, case, no_fork_meanwhile};
+use crate::adapters::Adapter;
+use crate::catalogue::Probe;
+use crate::verdict::Verdict;
+
+/// Clauses of the policy with the runtime's reasons.
+pub struct Declared(BTreeMap<String, String>);
+
+impl Declared {
+    /// Asks the runtime. One that has no way to say it, or refuses the policy, has declared nothing: its runs will show.
+    ///
+    /// # Errors
+    /// When it cannot be started, or prints something else than it should.
+    pub fn by(runner: &Runner<'_>, adapter: &dyn Adapter) -> io::Result<Self> {
+        let cwd = &runner.lab.world().work.dir;
+        let Some(invocation) = adapter.declaration(runner.policy, cwd) else {
+            return Ok(Self(BTreeMap::new()));
+        };
+        let printed = runner.each(
+            &[()],
+            |()| false,
+            |place, ()| {
+                let _stand = place.stand(&[])?;
+                let Some((program, arguments)) = invocation.argv.split_first() else { return Ok(None) };
+                let mut command = Command::new(program);
+                command.args(arguments).current_dir(&invocation.cwd);
+                command.env_clear().envs(case::environment(runner.lab)).envs(invocation.env.iter().cloned());
+                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let child = {
+                    let _alone = no_fork_meanwhile();
+                    runner.lab.spawn(&mut command)?
+                };
+                let output = child.wait_with_output()?;
+                Ok(output.status.success().then_some(output.stdout))
+            },
+        )?;
+        match printed.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().flatten().next() {
+            Some(printed) => adapter.downgrades(&printed).map(Self).map_err(io::Error::other),
+            None => Ok(Self(BTreeMap::new())),
+        }
+    }
+
+    /// The verdict, with what the runtime has said about the clause.
+    pub fn applied(&self, probe: &Probe, verdict: Verdict) -> Verdict {
+        match (&verdict, self.0.get(probe.clause.as_str())) {
+            (Verdict::Breached(_), Some(reason)) => Verdict::Unsupported(format!(
+                "the runtime says that it enforces {} only in part here: {reason}",
+                probe.clause
+            )),
+            _ => verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Severity;
+
+    #[test]
+    fn only_a_breach_of_what_was_declared_is_excused() {
+        let probe = |clause| Probe::denies("res/x", Severity::Low).serves(clause, "RES-3");
+        let declared = Declared(BTreeMap::from([("resources.memory".into(), "no cgroup".into())]));
+        let breached = || Verdict::Breached("it did".into());
+        let excused = declared.applied(&probe("resources.memory"), breached());
+        assert_eq!(
+            excused.to_string(),
+            "unsupported: the runtime says that it enforces resources.memory only in part here: no cgroup"
+        );
+        assert_eq!(declared.applied(&probe("resources.cpus"), breached()), breached());
+        assert_eq!(declared.applied(&probe("resources.memory"), Verdict::Held), Verdict::Held);
+    }
+}
