@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use rstest::rstest;
+
 /// System calls by which an allocator gets memory, or gives it back.
 const ALLOCATING: &[&str] = &["brk", "mmap", "munmap", "mremap", "mprotect", "madvise"];
 
@@ -14,18 +16,28 @@ fn lines_of<'a>(trace: &'a str, pid: &str) -> Vec<&'a str> {
     trace.lines().filter_map(|line| line.strip_prefix(pid)?.strip_prefix(' ')).map(str::trim_start).collect()
 }
 
-#[test]
-fn the_child_makes_no_allocating_call_before_it_executes() {
+#[rstest]
+#[case::plain(&[])]
+#[case::overlay(&["--policy", "agent", "--workspace", "overlay"])]
+#[case::copy(&["--policy", "agent", "--workspace", "copy"])]
+fn the_child_makes_no_allocating_call_before_it_executes(#[case] flags: &[&str]) {
     if !support::strace() {
         eprintln!("skipped: strace is not installed");
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("trace");
+    // Something for a copy to walk: content, a directory, a link, and the trace, which grows with every call of the copy:
+    // one that followed it would not end.
+    std::fs::create_dir(directory.path().join("below")).expect("made");
+    std::fs::write(directory.path().join("below/file"), "x").expect("written");
+    std::os::unix::fs::symlink("file", directory.path().join("below/link")).expect("linked");
     let status = Command::new("strace")
         .args(["-f", "-o"])
         .arg(&file)
-        .args([env!("CARGO_BIN_EXE_palisade"), "run", "--", "/bin/true"])
+        .args([env!("CARGO_BIN_EXE_palisade"), "run"])
+        .args(flags)
+        .args(["--", "/bin/true"])
         .current_dir(directory.path())
         .status()
         .expect("strace starts");

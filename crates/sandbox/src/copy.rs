@@ -83,7 +83,7 @@ fn one(
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
                 let found = openat(from, name, flags, Mode::empty())?;
                 same(&found, &stat)?;
-                content(&found, &made)?;
+                content(&found, &made, stat.st_size)?;
             }
             fchmod(&made, mode)?;
         }
@@ -102,14 +102,18 @@ fn same(found: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
     if (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino) { Ok(()) } else { Err(Errno::STALE) }
 }
 
-fn content(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
-    loop {
-        match sendfile(to, from, None, AT_ONCE) {
+/// As much as the file held when it was looked at: one that grows all the time would never end.
+fn content(from: &OwnedFd, to: &OwnedFd, size: i64) -> Result<(), Errno> {
+    let mut left = usize::try_from(size).unwrap_or(0);
+    while left > 0 {
+        match sendfile(to, from, None, left.min(AT_ONCE)) {
             Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(sent) => left = left.saturating_sub(sent),
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
+    Ok(())
 }
 
 /// Not inlined, so that only this call has the room for a target on the stack.
