@@ -35,7 +35,7 @@ pub fn command(adapter: &dyn Adapter, raw: &Raw) -> Observation {
     let attempt = match &raw.end {
         End::Exited(code) => match adapter.exit(*code) {
             Exit::Workload(code) => Ok(Seen::Exited { code, stdout: raw.stdout.clone() }),
-            Exit::OutOfTime => Ok(Seen::CutShort { out_of_time: true, code: *code }),
+            Exit::OutOfTime => Ok(Seen::Exited { code: *code, stdout: raw.stdout.clone() }),
             Exit::Runtime => Err(Unseen::NotStarted(said(raw))),
         },
         End::Signalled(signal) => Ok(Seen::Signalled(*signal)),
