@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use palisade_plan::step::{CgroupVersion, Controller};
 use palisade_plan::{Plan, Step};
@@ -64,10 +64,11 @@ impl Groups {
                 Step::JoinCgroup { version, controllers, parent, limits } => {
                     let count = COUNT.fetch_add(1, Ordering::Relaxed);
                     // Another pid namespace may share the hierarchy and have the same number.
-                    let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
-                    let name = format!("palisade-{}-{count}-{time:x}", std::process::id());
-                    let directory = CString::new(parent.join(name).as_os_str().as_bytes())
-                        .map_err(|_| PrepareError::ZeroByte { what: "the path of a cgroup".into() })?;
+                    let name = format!("palisade-{}-{count}-{}", std::process::id(), pid_namespace());
+                    let directory = CString::new(parent.join(name).as_os_str().as_bytes()).map_err(|_| {
+                        let what = format!("`{}`", parent.to_string_lossy().escape_debug());
+                        PrepareError::ZeroByte { what }.at(index + 1, planned.step.name())
+                    })?;
                     groups.planned.push(Planned {
                         step: index + 1,
                         version: *version,
@@ -229,6 +230,12 @@ impl Group {
             rustix::fs::openat2(&self.directory, file, flags, Mode::empty(), beneath).map_err(failed)?;
         rustix::io::write(&file, value.as_bytes()).map(drop).map_err(failed)
     }
+}
+
+/// The number of this process's pid namespace (namespaces(7)).
+fn pid_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
 /// How many processors can work at the same time, whatever this process may use of them.

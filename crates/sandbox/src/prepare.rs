@@ -125,7 +125,7 @@ pub enum PrepareError {
 
 impl PrepareError {
     /// With the step that it is about, unless it tells that itself.
-    fn at(self, step: usize, name: &'static str) -> Self {
+    pub(crate) fn at(self, step: usize, name: &'static str) -> Self {
         match self {
             Self::Source { .. } | Self::Placeholder { .. } => self,
             other => Self::Step { step, name, source: Box::new(other) },

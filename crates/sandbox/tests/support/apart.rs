@@ -193,18 +193,24 @@ fn files(directory: &Path, all: &mut BTreeSet<String>) {
 }
 
 /// The cgroups of this world's sandboxes, near the top of every hierarchy. They are the machine's, where others may run
-/// sandboxes too: the second word of a name is the process id of the supervisor.
+/// sandboxes too: the second word of a name is the process id of the supervisor, the last the number of its pid namespace.
 fn cgroups(directory: &Path, depth: u32, all: &mut BTreeSet<String>) {
     for path in names(directory).into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let supervisor = name.strip_prefix("palisade-").and_then(|rest| rest.split('-').next()?.parse().ok());
-        if supervisor.is_some_and(|number: u32| supervisors().contains(&number)) {
+        let of_this_world = name.ends_with(&format!("-{}", pid_namespace()));
+        if of_this_world && supervisor.is_some_and(|number: u32| supervisors().contains(&number)) {
             all.insert(format!("cgroup {}", path.display()));
         }
         if depth > 0 {
             cgroups(&path, depth - 1, all);
         }
     }
+}
+
+fn pid_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self/ns/pid").expect("a pid namespace").ino()
 }
 
 /// The process ids of this world's supervisors: this process, and what is added.
