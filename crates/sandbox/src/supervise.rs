@@ -307,7 +307,10 @@ impl<'a> Supervisor<'a> {
     fn asked(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else { return };
         match client.channel.receive() {
-            Some(Received { message: Message::Start { terminal, .. }, descriptors }) => {
+            // One program for each connection: its end is the end of the conversation.
+            Some(Received { message: Message::Start { terminal, .. }, descriptors })
+                if client.program.is_none() =>
+            {
                 let program = self.next_program;
                 self.next_program = self.next_program.wrapping_add(1).max(FIRST + 1);
                 client.program = Some(program);
