@@ -24,11 +24,15 @@ use rustix::net::{
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::placeholder;
+
 /// Something on the host that goes with a sandbox.
 #[derive(Debug)]
 pub(crate) enum Leftover {
     /// A directory; a cgroup's can be removed when the last process in it is gone.
     Directory(CString),
+    /// A placeholder, by the directory that it is in and its name there.
+    Placeholder(CString, CString),
 }
 
 impl Leftover {
@@ -39,6 +43,10 @@ impl Leftover {
                 Err(Errno::NOENT) => Ok(()),
                 removed => removed,
             },
+            Self::Placeholder(parent, name) => {
+                placeholder::take_away(parent, name);
+                Ok(())
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
 
     let mut placeholders = prepared.placeholders;
     match pidfd.try_clone() {
-        Ok(pidfd) => placeholders.belong_to(pidfd),
+        Ok(pidfd) => placeholders.belong_to(pidfd).map_err(before("tell the janitor"))?,
         Err(error) => return Err(failure(0, "dup".into(), error.raw_os_error().unwrap_or(0))),
     }
     let launched = Launched {

@@ -8,7 +8,7 @@
 //!
 //! Used by `prepare`, which makes them, and by the owner of the sandbox, who drops them.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,6 +21,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Signal, geteuid, pidfd_send_signal};
 
+use crate::janitor::{Janitor, Leftover};
+
 /// The time of change that marks a placeholder: a moment of March 1970, to the nanosecond.
 const MARK: Timespec = Timespec { tv_sec: 0x0070_6c61, tv_nsec: 0x0063_6568 };
 
@@ -29,6 +31,8 @@ const MARK: Timespec = Timespec { tv_sec: 0x0070_6c61, tv_nsec: 0x0063_6568 };
 pub(crate) struct Placeholders {
     made: Vec<Placeholder>,
     sandbox: Option<OwnedFd>,
+    /// Takes them away when this process is killed.
+    janitor: Option<Janitor>,
 }
 
 #[derive(Debug)]
@@ -41,9 +45,31 @@ struct Placeholder {
 }
 
 impl Placeholders {
+    /// For placeholders at these places, none of which exists before this.
+    ///
+    /// # Errors
+    /// When the janitor cannot be started.
+    pub(crate) fn at<'a>(paths: impl DoubleEndedIterator<Item = &'a Path>) -> Result<Self, Errno> {
+        let leftover = |path: &Path| {
+            let (parent, name) = (path.parent()?.as_os_str(), path.file_name()?);
+            let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
+            Some(Leftover::Placeholder(text(parent)?, text(name)?))
+        };
+        // What lies inside another one goes first.
+        let janitor = Janitor::start(paths.rev().filter_map(leftover).collect())?;
+        Ok(Self { made: Vec::new(), sandbox: None, janitor })
+    }
+
     /// The process to end before anything is taken away: what it covers would come to light.
-    pub(crate) fn belong_to(&mut self, pidfd: OwnedFd) {
+    ///
+    /// # Errors
+    /// When the janitor cannot be told.
+    pub(crate) fn belong_to(&mut self, pidfd: OwnedFd) -> Result<(), Errno> {
+        if let Some(janitor) = &self.janitor {
+            janitor.watch(pidfd.as_fd())?;
+        }
         self.sandbox = Some(pidfd);
+        Ok(())
     }
 
     /// Makes an empty file or directory at `path`, which has no symbolic link in it.
@@ -117,23 +143,55 @@ impl Placeholders {
 impl Placeholder {
     /// Whether the name still leads to the very file that was made.
     fn is_there(&self) -> bool {
-        let there = statat(&self.parent, self.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW);
-        let (Ok(there), Ok(own)) = (there, fstat(&self.file)) else { return false };
-        (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino) && (self.directory || is_empty(&own, false))
+        is_there(&self.parent, &self.name, &self.file, self.directory)
     }
 
-    /// Takes it away, unless another run still needs it or somebody has put something into it.
     fn remove(&self) {
-        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_err() || !self.is_there() {
-            return;
-        }
-        let parent = fstat(&self.parent);
-        let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        if unlinkat(&self.parent, self.name.as_c_str(), flags).is_ok()
-            && let Ok(before) = parent
-        {
-            mark_again(&self.parent, &before);
-        }
+        remove(&self.parent, &self.name, &self.file, self.directory);
+    }
+}
+
+fn is_there(parent: &OwnedFd, name: &CStr, file: &OwnedFd, directory: bool) -> bool {
+    let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    let (Ok(there), Ok(own)) = (there, fstat(file)) else { return false };
+    (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino) && (directory || is_empty(&own, false))
+}
+
+/// Takes a placeholder away, unless another run still needs it or somebody has put something into it.
+fn remove(parent: &OwnedFd, name: &CStr, file: &OwnedFd, directory: bool) {
+    if flock(file, FlockOperation::NonBlockingLockExclusive).is_err()
+        || !is_there(parent, name, file, directory)
+    {
+        return;
+    }
+    let before = fstat(parent);
+    let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    if unlinkat(parent, name, flags).is_ok()
+        && let Ok(before) = before
+    {
+        mark_again(parent, &before);
+    }
+}
+
+/// Whether a placeholder stands at `path`.
+pub(crate) fn stands_at(path: &Path) -> bool {
+    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| is_marked(&stat))
+}
+
+/// Takes away what stands at this name, if it is a placeholder that no run needs any more. Allocates nothing: the janitor of
+/// a supervisor that was killed does it.
+pub(crate) fn take_away(parent: &CStr, name: &CStr) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let Ok(parent) = parent else { return };
+    let Ok(stat) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_marked(&stat)
+        && is_empty(&stat, directory)
+        && let Ok(file) = open(&parent, name, directory)
+    {
+        remove(&parent, name, &file, directory);
     }
 }
 
@@ -172,9 +230,9 @@ fn parent(path: &Path) -> Result<(OwnedFd, CString), Errno> {
     Ok((parent, name))
 }
 
-fn open(parent: &OwnedFd, name: &CString, directory: bool) -> Result<OwnedFd, Errno> {
+fn open(parent: &OwnedFd, name: &CStr, directory: bool) -> Result<OwnedFd, Errno> {
     let kind = if directory { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
-    openat(parent, name.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | kind, Mode::empty())
+    openat(parent, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | kind, Mode::empty())
 }
 
 fn is_empty(stat: &Stat, directory: bool) -> bool {

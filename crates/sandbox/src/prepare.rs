@@ -29,7 +29,7 @@ use rustix::thread::CapabilitySet;
 use crate::cgroup::Groups;
 use crate::launch::pair;
 use crate::operands::{Operation, Program, Source, WorkspacePart};
-use crate::placeholder::Placeholders;
+use crate::placeholder::{self, Placeholders};
 use crate::workspace::Workspace;
 
 /// The directory of the workspace in the new root, as long as there is one.
@@ -81,6 +81,9 @@ pub enum PrepareError {
         /// Why.
         message: String,
     },
+    /// Nobody can be started who takes placeholders away when this process is killed.
+    #[error("start the janitor: {errno}", errno = palisade_sys::Errno(.0.raw_os_error()))]
+    Janitor(Errno),
     /// Nothing can be put where a path that does not exist has to be covered.
     #[error("step {step}, make placeholder {}: {errno}", path.display(), errno = palisade_sys::Errno(errno.raw_os_error()))]
     Placeholder {
@@ -187,7 +190,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
 
     let mut operations = Vec::with_capacity(plan.steps.len());
     let mut carriers = Carriers::default();
-    let mut placeholders = Placeholders::default();
+    let mut placeholders = expected(plan)?;
     for (index, planned) in plan.steps.iter().enumerate() {
         on_the_host(&planned.step, index + 1, &mut placeholders)?;
         let operation = operation(&planned.step, index + 1, privileged, words.watched, &mut carriers);
@@ -234,6 +237,18 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         placeholders,
         workspace: Workspace::of(plan)?,
     })
+}
+
+/// The placeholders that the run will put on the host, or finds there from a run that was killed.
+fn expected(plan: &Plan) -> Result<Placeholders, PrepareError> {
+    let paths = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::MakePlaceholder { path, host: true, .. } => Some(path.as_path()),
+        Step::MaskPath { path } | Step::PinPath { path, .. } if placeholder::stands_at(path) => {
+            Some(path.as_path())
+        }
+        _ => None,
+    });
+    Placeholders::at(paths).map_err(PrepareError::Janitor)
 }
 
 /// Makes what a step needs on the host, and keeps what another run has made for the same purpose.
