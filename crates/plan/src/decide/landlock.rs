@@ -15,11 +15,29 @@ const BASE: Clause = Clause::new("filesystem.base");
 /// rights are rights over UDP ports (ABI 10), which a sandbox without routes has no use for.
 const KNOWN_ABI: u32 = 9;
 
-/// Plans the ruleset. Without Landlock there is none, which downgrades nothing: the mounts are the first layer.
+/// What the ruleset does not restrict before an ABI (landlock(7)).
+const SINCE: [(u32, &str); 4] = [
+    (2, "moving files between directories"),
+    (3, "truncation"),
+    (5, "ioctl on devices"),
+    (6, "signals and abstract sockets"),
+];
+
+/// Plans the ruleset. Without Landlock there is none, which downgrades nothing, since the mounts are the first layer; but
+/// it is told.
 pub(super) fn landlock(facts: &HostFacts, layout: &Layout, draft: &mut Draft) {
     let abi = facts.landlock_abi.min(KNOWN_ABI);
     if abi == 0 {
+        draft.note(
+            &BASE,
+            "the second layer is absent, since this kernel has no Landlock: the mounts stand alone",
+        );
         return;
+    }
+    let without: Vec<&str> = SINCE.iter().filter(|(since, _)| abi < *since).map(|(_, what)| *what).collect();
+    if !without.is_empty() {
+        let what = without.join(", ");
+        draft.note(&BASE, format!("the second layer, of Landlock ABI {abi}, does not restrict {what}"));
     }
     let rule = |path: &Path, access| LandlockRule { path: path.to_path_buf(), access };
     let mut rules = vec![rule(Path::new("/"), LandlockAccess::Read)];

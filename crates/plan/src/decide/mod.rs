@@ -155,6 +155,13 @@ impl Draft {
         });
     }
 
+    /// What a reader should know of a clause that is covered already.
+    fn note(&mut self, clause: &Clause, note: impl Into<String>) {
+        if let Some(coverage) = self.coverage.iter_mut().find(|coverage| coverage.clause == *clause) {
+            coverage.notes.push(note.into());
+        }
+    }
+
     /// Something without which nothing can run, whatever `on_unavailable` says.
     fn refuse(&mut self, clause: &Clause, message: impl Into<String>, hint: Option<&str>) {
         self.reasons.push(Reason {
