@@ -145,10 +145,17 @@ fn apply(
         Operation::NoNewPrivileges => rustix::thread::set_no_new_privs(true).map_err(whole),
         Operation::RestrictLandlock { handled, scoped, rules } => restrict_landlock(*handled, *scoped, rules),
         Operation::DropCapabilities { keep } => drop_capabilities(*keep).map_err(whole),
-        Operation::InstallSeccomp { program, watched: false } => ours(seccomp::set_mode_filter(program)),
-        Operation::InstallSeccomp { program, watched: true } => {
-            let listener = ours(seccomp::set_mode_filter_with_listener(program))?;
-            channel.send(Message::Listener, &[listener.as_fd()]).map_err(part(Part::Write))
+        Operation::InstallSeccomp { program, asking: None } => ours(seccomp::set_mode_filter(program)),
+        Operation::InstallSeccomp { program, asking: Some(asking) } => {
+            match ours(seccomp::set_mode_filter_with_listener(asking)) {
+                Ok(listener) => {
+                    channel.send(Message::Listener, &[listener.as_fd()]).map_err(part(Part::Write))
+                }
+                // The caller runs under somebody's filter with a listener, and the kernel allows no second one: then the
+                // filter refuses by itself, which it would have been told to.
+                Err((_, Errno::BUSY)) => ours(seccomp::set_mode_filter(program)),
+                Err(failed) => Err(failed),
+            }
         }
     }
 }

@@ -24,6 +24,10 @@ pub const UNSEEN: &[&str] = &[
     "system calls that fail with another error than EPERM, such as ENOSYS",
 ];
 
+/// And this where nobody could listen.
+pub(crate) const UNHEARD: &str =
+    "system calls: nobody listened, or could, since the caller is itself under a filter with a listener";
+
 /// A refused system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
@@ -37,6 +41,7 @@ pub struct Denied {
 #[derive(Debug, Default)]
 pub(crate) struct Denials {
     listener: Option<OwnedFd>,
+    heard: bool,
     counts: BTreeMap<(u32, i32), u64>,
     /// Calls beyond those that are told apart.
     others: u64,
@@ -46,6 +51,7 @@ impl Denials {
     /// The filter is in place.
     pub(crate) fn listen(&mut self, listener: OwnedFd) {
         self.listener = Some(listener);
+        self.heard = true;
     }
 
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -71,20 +77,18 @@ impl Denials {
         None
     }
 
-    /// Nobody is left who could ask.
-    pub(crate) fn close(&mut self) {
-        self.listener = None;
-    }
-
-    /// Everything that was refused, by name.
-    pub(crate) fn told(self) -> Vec<Denied> {
+    /// Everything that was refused, by name; nobody is left who could ask. `None` when nothing could be heard of.
+    pub(crate) fn told(self) -> Option<Vec<Denied>> {
+        if !self.heard {
+            return None;
+        }
         let mut denied: Vec<Denied> =
             self.counts.into_iter().map(|(kind, times)| Denied { call: name(kind), times }).collect();
         denied.sort_by(|a, b| a.call.cmp(&b.call));
         if self.others > 0 {
             denied.push(Denied { call: "others".to_owned(), times: self.others });
         }
-        denied
+        Some(denied)
     }
 }
 

@@ -26,7 +26,6 @@ pub(crate) struct Launched {
     pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
     /// Whether refused calls are asked about.
-    pub(crate) watched: bool,
     /// The workspace, if it is kept apart from the real directories.
     pub(crate) workspace: Option<Workspace>,
     /// What the run has put on the host.
@@ -81,7 +80,6 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         pidfd,
         channel,
         wall_time: prepared.wall_time,
-        watched: prepared.watched,
         words: prepared.words,
         workspace: prepared.workspace,
         _placeholders: placeholders,

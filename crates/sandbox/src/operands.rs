@@ -117,8 +117,8 @@ pub(crate) enum Operation {
     },
     InstallSeccomp {
         program: Vec<SockFilter>,
-        /// Whether the supervisor is to hear of what is refused.
-        watched: bool,
+        /// The same, but the supervisor hears of what is refused.
+        asking: Option<Vec<SockFilter>>,
     },
 }
 

@@ -161,8 +161,6 @@ pub(crate) struct Prepared {
     /// Where every program starts.
     pub(crate) directory: CString,
     pub(crate) wall_time: Option<Duration>,
-    /// Whether refused calls are asked about.
-    pub(crate) watched: bool,
     /// For error messages: what each step is, in the words of the plan.
     pub(crate) words: Vec<String>,
     /// What the plan has put on the host.
@@ -226,7 +224,6 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         search: search(plan)?,
         directory: c_string(plan.directory.as_os_str())?,
         wall_time: plan.wall_time,
-        watched: words.watched,
         words: plan
             .steps
             .iter()
@@ -414,18 +411,19 @@ fn id(id: u32) -> Result<u32, PrepareError> {
 
 fn filter(profile: &seccomp::Profile, watched: bool) -> Result<Operation, PrepareError> {
     let program = seccomp::assemble(profile).map_err(|error| PrepareError::Filter(error.to_string()))?;
-    let program = if watched { program.asking() } else { program };
-    let program = program
-        .instructions
-        .iter()
-        .map(|instruction| SockFilter {
+    let instructions = |program: &seccomp::Program| {
+        let instructions = program.instructions.iter().map(|instruction| SockFilter {
             code: instruction.code,
             jt: instruction.jt,
             jf: instruction.jf,
             k: instruction.k,
-        })
-        .collect();
-    Ok(Operation::InstallSeccomp { program, watched })
+        });
+        instructions.collect()
+    };
+    Ok(Operation::InstallSeccomp {
+        program: instructions(&program),
+        asking: watched.then(|| instructions(&program.asking())),
+    })
 }
 
 fn landlock(abi: u32, rules: &[LandlockRule]) -> Result<Operation, PrepareError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use palisade_plan::{Coverage, Plan};
 use serde::Serialize;
 
-use crate::denials::UNSEEN;
+use crate::denials::{Denied, UNHEARD, UNSEEN};
 use crate::outcome::{Ending, Outcome, Usage};
 use crate::relay::Stream;
 
@@ -32,9 +32,8 @@ pub struct Report {
     pub exit_code: u8,
     /// The limits that were run into, as far as the kernel lets the supervisor see it.
     pub limits_hit: Vec<LimitHitReport>,
-    /// What was refused, where it was watched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub denials: Option<DenialsReport>,
+    /// What was refused, as far as it can be seen.
+    pub denials: DenialsReport,
     /// The streams of output that passed through the supervisor.
     pub output: OutputReport,
     /// What it used.
@@ -118,10 +117,11 @@ pub enum EndingReport {
 /// What was refused.
 #[derive(Clone, Debug, Serialize)]
 pub struct DenialsReport {
-    /// How often each system call was refused.
-    pub system_calls: BTreeMap<String, u64>,
+    /// How often each system call was refused, where that could be heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_calls: Option<BTreeMap<String, u64>>,
     /// What is refused but cannot be seen.
-    pub unseen: &'static [&'static str],
+    pub unseen: Vec<&'static str>,
 }
 
 /// A limit that was run into.
@@ -177,16 +177,21 @@ impl Report {
                 .iter()
                 .map(|hit| LimitHitReport { clause: hit.clause.to_string(), times: hit.times })
                 .collect(),
-            denials: outcome.denied.as_ref().map(|denied| DenialsReport {
-                system_calls: denied.iter().map(|denied| (denied.call.clone(), denied.times)).collect(),
-                unseen: UNSEEN,
-            }),
+            denials: DenialsReport::from(outcome.denied.as_deref()),
             output: OutputReport {
                 stdout: outcome.output.stdout.as_ref().map(StreamReport::from),
                 stderr: outcome.output.stderr.as_ref().map(StreamReport::from),
             },
             usage: UsageReport::from(&outcome.usage),
         }
+    }
+}
+
+impl From<Option<&[Denied]>> for DenialsReport {
+    fn from(denied: Option<&[Denied]>) -> Self {
+        let calls = |denied: &[Denied]| denied.iter().map(|one| (one.call.clone(), one.times)).collect();
+        let unheard = denied.is_none().then_some(UNHEARD);
+        Self { system_calls: denied.map(calls), unseen: UNSEEN.iter().copied().chain(unheard).collect() }
     }
 }
 

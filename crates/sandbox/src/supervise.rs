@@ -163,8 +163,7 @@ impl<'a> Supervisor<'a> {
         self.note_truncation();
         let ending = self.note_limits(ending);
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
-        self.denials.close();
-        let denied = self.launched.watched.then(|| self.denials.told());
+        let denied = self.denials.told();
         let workspace = self.launched.workspace.take();
         Outcome {
             ending,
