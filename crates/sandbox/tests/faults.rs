@@ -230,15 +230,13 @@ fn namespaces_of_this() -> Vec<std::path::PathBuf> {
 /// Starts a supervisor of the plan in `file`.
 fn start(name: &str, file: &Path) -> Child {
     let words = again(name, "supervisor");
-    let supervisor = std::process::Command::new(&words[0])
+    std::process::Command::new(&words[0])
         .args(&words[1..])
         .env("PALISADE_TEST_PLAN", file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("started");
-    apart::supervisors().insert(supervisor.id());
-    supervisor
+        .expect("started")
 }
 
 /// What it tells first.

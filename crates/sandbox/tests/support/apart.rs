@@ -6,7 +6,6 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -120,21 +119,24 @@ pub(crate) fn everything(place: &Path) -> BTreeSet<String> {
 pub(crate) fn nothing_is_left(place: &Path, before: &BTreeSet<String>, after_what: &str) {
     reap_all();
     let start = Instant::now();
-    loop {
-        let left = difference(before, &everything(place));
-        if left.is_empty() {
-            return;
-        }
+    let mut left = difference(before, &everything(place));
+    while !left.is_empty() {
         // A supervising thread ends, with what it holds, a little after it has told the outcome.
-        assert!(start.elapsed() < PATIENCE / 6, "left after {after_what}:\n{}", left.join("\n"));
+        assert!(start.elapsed() < PATIENCE / 6, "left after {after_what}:\n{left:#?}");
         sleep(Duration::from_millis(10));
+        let still = difference(before, &everything(place));
+        left.retain(|what| still.contains(what));
     }
 }
 
-/// What came, and what went.
-fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
+/// How the cgroups begin.
+const CGROUP: &str = "cgroup ";
+
+/// What came, and what went, but for what is not of this world.
+fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> BTreeSet<String> {
     let came = after.difference(before).map(|what| format!("+ {what}"));
-    came.chain(before.difference(after).map(|what| format!("- {what}"))).collect()
+    let went = before.difference(after).filter(|what| !what.starts_with(CGROUP));
+    came.chain(went.map(|what| format!("- {what}"))).collect()
 }
 
 fn lines(file: &str) -> impl Iterator<Item = String> + use<> {
@@ -192,30 +194,18 @@ fn files(directory: &Path, all: &mut BTreeSet<String>) {
     }
 }
 
-/// The cgroups of this world's sandboxes, near the top of every hierarchy. They are the machine's, where others may run
-/// sandboxes too: the second word of a name is the process id of the supervisor, the last the number of its pid namespace.
+/// The cgroups of sandboxes in which nothing is, near the top of every hierarchy. They are the machine's, where others run
+/// sandboxes too: theirs have processes in them, or go soon.
 fn cgroups(directory: &Path, depth: u32, all: &mut BTreeSet<String>) {
     for path in names(directory).into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let supervisor = name.strip_prefix("palisade-").and_then(|rest| rest.split('-').next()?.parse().ok());
-        let of_this_world = name.ends_with(&format!("-{}", pid_namespace()));
-        if of_this_world && supervisor.is_some_and(|number: u32| supervisors().contains(&number)) {
-            all.insert(format!("cgroup {}", path.display()));
+        let empty =
+            || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty());
+        if name.starts_with("palisade-") && empty() {
+            all.insert(format!("{CGROUP}{}", path.display()));
         }
         if depth > 0 {
             cgroups(&path, depth - 1, all);
         }
     }
-}
-
-fn pid_namespace() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self/ns/pid").expect("a pid namespace").ino()
-}
-
-/// The process ids of this world's supervisors: this process, and what is added.
-pub(crate) fn supervisors() -> MutexGuard<'static, BTreeSet<u32>> {
-    static ALL: LazyLock<Mutex<BTreeSet<u32>>> =
-        LazyLock::new(|| Mutex::new(BTreeSet::from([std::process::id()])));
-    ALL.lock().expect("no panic")
 }
