@@ -16,8 +16,9 @@ use apart::{apart, everything, nothing_is_left};
 /// Namespaces of a kind that may exist at a time. The kernel takes its time to free those of a dead process.
 const NAMESPACES: u32 = 50;
 
-/// Rules of every kind.
+/// Rules of every kind, and limits by control groups where there are any.
 const POLICY: &str = "
+on_unavailable: degrade
 filesystem:
   read_write: [., vendor/patches]
   read_only: [vendor]
@@ -25,6 +26,8 @@ filesystem:
 resources:
   open_files: 100
   wall_time: 60s
+  memory: 1GiB
+  cpu_time: 60s
 ";
 
 /// A supervisor under strace with these flags, in `place`.

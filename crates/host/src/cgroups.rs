@@ -2,6 +2,7 @@
 //!
 //! Nothing that exists is changed: no controller is enabled, nothing is moved. A group that is made is removed at once.
 
+mod keeper;
 mod place;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use palisade_plan::facts::{Ability, CgroupHierarchy, OPTIONAL_CGROUP_FILES};
 use palisade_plan::step::{CgroupVersion, Controller};
 use palisade_sys::Errno;
 
+use keeper::Keeper;
 use place::{Mounted, Place};
 
 /// How many groups below the caller's own are looked at for one that is the caller's.
@@ -141,8 +143,11 @@ fn attempt(version: CgroupVersion, parent: &Path, wanted: &BTreeSet<Controller>)
     CgroupHierarchy { version, parent: parent.to_path_buf(), ability, controllers, files }
 }
 
-/// A group that goes with this value.
-struct Trial(PathBuf);
+/// A group that goes with this value, and with this process.
+struct Trial {
+    path: PathBuf,
+    _keeper: Keeper,
+}
 
 impl Trial {
     fn make(version: CgroupVersion, parent: &Path) -> Result<Self, String> {
@@ -153,9 +158,12 @@ impl Trial {
             return Err("something else is mounted over it".into());
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("palisade-trial-{}-{count}", std::process::id()));
+        // Another pid namespace may share the hierarchy and have the same number.
+        let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+        let path = parent.join(format!("palisade-trial-{}-{count}-{namespace}", std::process::id()));
+        let keeper = Keeper::start(&path).map_err(|errno| failed("clone", errno.raw_os_error()))?;
         fs::DirBuilder::new().mode(0o755).create(&path).map_err(|error| io("mkdir", &error))?;
-        Ok(Self(path))
+        Ok(Self { path, _keeper: keeper })
     }
 
     /// Whether a process could be put in: into the group, and in version 2 out of the caller's, which takes the right
@@ -165,10 +173,10 @@ impl Trial {
             let file = group.join("cgroup.procs");
             OpenOptions::new().write(true).open(file).map_err(|error| io("open cgroup.procs", &error))
         };
-        open(&self.0)?;
+        open(&self.path)?;
         if version == CgroupVersion::V2 {
             open(parent)?;
-            let kind = fs::read_to_string(self.0.join("cgroup.type")).unwrap_or_default();
+            let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
             if kind.trim() != "domain" {
                 return Err(format!("its groups are of type `{}`", kind.trim()));
             }
@@ -181,18 +189,11 @@ impl Trial {
         version: CgroupVersion,
         wanted: &BTreeSet<Controller>,
     ) -> (BTreeSet<Controller>, BTreeSet<String>) {
-        let has = |file: &str| self.0.join(file).exists();
+        let has = |file: &str| self.path.join(file).exists();
         let controllers = wanted.iter().copied().filter(|one| has(one.file(version))).collect();
         let files =
             OPTIONAL_CGROUP_FILES.iter().filter(|file| has(file)).map(|file| (*file).to_owned()).collect();
         (controllers, files)
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // Empty, and nobody else knows its name.
-        let _ = fs::remove_dir(&self.0);
     }
 }
 

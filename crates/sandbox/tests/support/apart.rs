@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -129,14 +130,10 @@ pub(crate) fn nothing_is_left(place: &Path, before: &BTreeSet<String>, after_wha
     }
 }
 
-/// How the cgroups begin.
-const CGROUP: &str = "cgroup ";
-
-/// What came, and what went, but for what is not of this world.
+/// What came, and what went.
 fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> BTreeSet<String> {
     let came = after.difference(before).map(|what| format!("+ {what}"));
-    let went = before.difference(after).filter(|what| !what.starts_with(CGROUP));
-    came.chain(went.map(|what| format!("- {what}"))).collect()
+    came.chain(before.difference(after).map(|what| format!("- {what}"))).collect()
 }
 
 fn lines(file: &str) -> impl Iterator<Item = String> + use<> {
@@ -194,15 +191,14 @@ fn files(directory: &Path, all: &mut BTreeSet<String>) {
     }
 }
 
-/// The cgroups of sandboxes in which nothing is, near the top of every hierarchy. They are the machine's, where others run
-/// sandboxes too: theirs have processes in them, or go soon.
+/// The cgroups of this world, near the top of every hierarchy. They are the machine's, where others may run sandboxes too:
+/// the last word of a name is the number of the pid namespace of its maker.
 fn cgroups(directory: &Path, depth: u32, all: &mut BTreeSet<String>) {
+    let world = fs::metadata("/proc/self/ns/pid").expect("a pid namespace").ino();
     for path in names(directory).into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let empty =
-            || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty());
-        if name.starts_with("palisade-") && empty() {
-            all.insert(format!("{CGROUP}{}", path.display()));
+        if name.starts_with("palisade-") && name.ends_with(&format!("-{world}")) {
+            all.insert(format!("cgroup {}", path.display()));
         }
         if depth > 0 {
             cgroups(&path, depth - 1, all);

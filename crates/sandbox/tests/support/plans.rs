@@ -8,8 +8,9 @@ use palisade_host::Depth;
 use palisade_plan::Plan;
 use palisade_policy::{Document, Policy};
 
-/// Rules inside rules.
+/// Rules inside rules, and limits by control groups where there are any.
 const RULES: &str = "
+on_unavailable: degrade
 filesystem:
   read_write: [., vendor/patches]
   read_only: [vendor]
@@ -20,6 +21,9 @@ process:
 resources:
   open_files: 100
   file_size: 1MiB
+  memory: 1GiB
+  cpus: 1
+  cpu_time: 60s
 ";
 
 /// A policy of each kind, by name.
