@@ -253,3 +253,29 @@ impl Drop for Given {
         let _ = fs::remove_dir(&self.group);
     }
 }
+
+/// What is tried is taken away again by whoever is killed meanwhile.
+#[test]
+fn a_survey_that_is_killed_leaves_nothing() {
+    let Some(place) = limited() else { return };
+    let parents = place.parents();
+    let mut killed = Vec::new();
+    for round in 0..80 {
+        let mut command = palisade(place.path());
+        command.args(["plan", "--policy", "policy.yaml"]).process_group(0);
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("palisade can be started");
+        std::thread::sleep(std::time::Duration::from_micros(round * 150));
+        let group = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("not 0");
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        killed.push(child.id());
+        child.wait().expect("it was killed");
+    }
+    let left = || {
+        let entries = parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+        let names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let of = |pid: &u32| names.iter().any(|name| name.starts_with(&format!("palisade-trial-{pid}-")));
+        killed.iter().filter(|pid| of(pid)).count()
+    };
+    wait_until("no group is left", || left() == 0);
+}
