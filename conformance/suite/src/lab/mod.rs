@@ -45,6 +45,7 @@
 //! Clocks, most sysctls, modules, AF_VSOCK and the kernel log belong to no namespace: probes of those use operands that
 //! cannot act. `/sys` is the host's own; its network part shows the host's links.
 
+mod bounds;
 mod build;
 pub mod canary;
 mod caps;

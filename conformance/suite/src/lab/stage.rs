@@ -14,7 +14,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,6 +26,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::Signal;
 
+use super::bounds::Bounds;
 use super::caps;
 use super::decoy;
 use super::error::{During, LabError};
@@ -79,6 +80,8 @@ fn tell(error: &LabError) {
 /// of the host is in the way.
 pub fn enter(argv_of_inner: Vec<OsString>) -> Result<u8, LabError> {
     let outer = Namespaces::of("self").during(|| "read /proc/self/ns".to_owned())?;
+    // Before the cgroup namespace, in which every path would begin at this process's own group.
+    let own_groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     require_one_thread()?;
     let root = rustix::process::geteuid().is_root();
     let rootless = !(root && caps::may_administer().during(|| "capget".to_owned())?);
@@ -101,8 +104,14 @@ pub fn enter(argv_of_inner: Vec<OsString>) -> Result<u8, LabError> {
         .spawn()
         .during(|| "start the lab's first process".to_owned())?;
     // Held open until the child has ended: its end tells lab-init that this process is gone, however it went.
-    let _lifeline = child.stdin.take();
+    let mut lifeline = child.stdin.take();
+    let bounds = Bounds::around(&own_groups, child.id());
+    if let Some(lifeline) = &mut lifeline {
+        // A child that has ended already says why by its status.
+        let _ = lifeline.write_all(b"g");
+    }
     let status = child.wait().during(|| "wait for the lab".to_owned())?;
+    drop(bounds);
     Ok(exit_code(status))
 }
 
@@ -187,6 +196,8 @@ fn init(told: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .during(|| "prctl(PDEATHSIG)".to_owned())?;
     close_inherited()?;
+    // Nothing is started before the lab is bounded.
+    io::stdin().read_exact(&mut [0]).during(|| "wait for the lab's bounds".to_owned())?;
     watch_lifeline()?;
     // Leaves the caller's session, so that no process of the lab has the caller's terminal as its controlling one.
     rustix::process::setsid().during(|| "setsid".to_owned())?;
