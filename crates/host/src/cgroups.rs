@@ -2,20 +2,17 @@
 //!
 //! Nothing that exists is changed: no controller is enabled, nothing is moved. A group that is made is removed at once.
 
-mod keeper;
 mod place;
+mod trial;
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use palisade_plan::facts::{Ability, CgroupHierarchy, OPTIONAL_CGROUP_FILES};
 use palisade_plan::step::{CgroupVersion, Controller};
-use palisade_sys::Errno;
 
-use keeper::Keeper;
 use place::{Mounted, Place};
 
 /// How many groups below the caller's own are looked at for one that is the caller's.
@@ -126,83 +123,30 @@ fn given_below(own: &Path) -> Vec<PathBuf> {
     given
 }
 
-/// Makes a group below `parent`, looks at what it has, and removes it.
+/// Has a group made below `parent`, looked at and removed.
 fn attempt(version: CgroupVersion, parent: &Path, wanted: &BTreeSet<Controller>) -> CgroupHierarchy {
-    let tried = Trial::make(version, parent).and_then(|trial| {
-        trial.joinable(version, parent)?;
-        Ok(trial.contents(version, wanted))
-    });
-    let (ability, controllers, files) = match tried {
-        Ok((controllers, files)) if !controllers.is_empty() => (Ability::Available, controllers, files),
-        Ok(_) => {
-            let why = "its groups have no controller that is needed (cgroup.subtree_control)";
-            (Ability::Unavailable(why.into()), wanted.clone(), BTreeSet::new())
+    let controllers: Vec<Controller> = wanted.iter().copied().collect();
+    let files = controllers.iter().map(|one| one.file(version)).chain(OPTIONAL_CGROUP_FILES.iter().copied());
+    let (ability, found, files) = match trial::attempt(version, parent, files) {
+        Ok(has) => {
+            let found: BTreeSet<Controller> = pick(&controllers, &has);
+            let rest = has.get(controllers.len()..).unwrap_or_default();
+            let files = pick(OPTIONAL_CGROUP_FILES, rest).into_iter().map(str::to_owned).collect();
+            if found.is_empty() {
+                let why = "its groups have no controller that is needed (cgroup.subtree_control)";
+                (Ability::Unavailable(why.into()), wanted.clone(), BTreeSet::new())
+            } else {
+                (Ability::Available, found, files)
+            }
         }
         Err(why) => (Ability::Unavailable(why), wanted.clone(), BTreeSet::new()),
     };
-    CgroupHierarchy { version, parent: parent.to_path_buf(), ability, controllers, files }
+    CgroupHierarchy { version, parent: parent.to_path_buf(), ability, controllers: found, files }
 }
 
-/// A group that goes with this value, and with this process.
-struct Trial {
-    path: PathBuf,
-    _keeper: Keeper,
-}
-
-impl Trial {
-    fn make(version: CgroupVersion, parent: &Path) -> Result<Self, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        // What is mounted over a hierarchy is no place to make directories in.
-        let there = rustix::fs::statfs(parent).map_err(|errno| failed("statfs", errno.raw_os_error()))?;
-        if there.f_type != place::magic(version) {
-            return Err("something else is mounted over it".into());
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // Another pid namespace may share the hierarchy and have the same number.
-        let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
-        let path = parent.join(format!("palisade-trial-{}-{count}-{namespace}", std::process::id()));
-        let keeper = Keeper::start(&path).map_err(|errno| failed("clone", errno.raw_os_error()))?;
-        fs::DirBuilder::new().mode(0o755).create(&path).map_err(|error| io("mkdir", &error))?;
-        Ok(Self { path, _keeper: keeper })
-    }
-
-    /// Whether a process could be put in: into the group, and in version 2 out of the caller's, which takes the right
-    /// to write to the group that holds both (cgroups(7), "delegation containment rules").
-    fn joinable(&self, version: CgroupVersion, parent: &Path) -> Result<(), String> {
-        let open = |group: &Path| {
-            let file = group.join("cgroup.procs");
-            OpenOptions::new().write(true).open(file).map_err(|error| io("open cgroup.procs", &error))
-        };
-        open(&self.path)?;
-        if version == CgroupVersion::V2 {
-            open(parent)?;
-            let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
-            if kind.trim() != "domain" {
-                return Err(format!("its groups are of type `{}`", kind.trim()));
-            }
-        }
-        Ok(())
-    }
-
-    fn contents(
-        &self,
-        version: CgroupVersion,
-        wanted: &BTreeSet<Controller>,
-    ) -> (BTreeSet<Controller>, BTreeSet<String>) {
-        let has = |file: &str| self.path.join(file).exists();
-        let controllers = wanted.iter().copied().filter(|one| has(one.file(version))).collect();
-        let files =
-            OPTIONAL_CGROUP_FILES.iter().filter(|file| has(file)).map(|file| (*file).to_owned()).collect();
-        (controllers, files)
-    }
-}
-
-fn io(call: &str, error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| format!("{call}: {error}"), |errno| failed(call, errno))
-}
-
-fn failed(call: &str, errno: i32) -> String {
-    format!("{call}: {}", Errno(errno))
+/// Those of `all` whose place in `has` says so.
+fn pick<T: Copy + Ord>(all: &[T], has: &[bool]) -> BTreeSet<T> {
+    all.iter().zip(has).filter(|(_, has)| **has).map(|(one, _)| *one).collect()
 }
 
 #[cfg(test)]

@@ -100,10 +100,28 @@ impl Janitor {
             serve(proof, &janitors, &leftovers);
         }
         signal::set_mask(&mask);
+        drop(janitors);
         match forked {
-            Ok(Forked::Parent(pid)) => Ok(Some(Self { pid, socket: Some(socket), leftovers })),
+            Ok(Forked::Parent(pid)) => {
+                let janitor = Self { pid, socket: Some(socket), leftovers };
+                // Before it has left this process's group, a signal to that would end both, and nothing may be made.
+                janitor.ready()?;
+                Ok(Some(janitor))
+            }
             Ok(Forked::Child(_)) => process::exit(1),
             Err(errno) => Err(Errno::from_raw_os_error(errno.0)),
+        }
+    }
+
+    fn ready(&self) -> Result<(), Errno> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        loop {
+            match rustix::io::read(socket, &mut [0]) {
+                Ok(1) => return Ok(()),
+                Ok(_) => return Err(Errno::PIPE),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
         }
     }
 
@@ -135,6 +153,8 @@ fn serve(proof: &ForkedChild, socket: &OwnedFd, leftovers: &[Leftover]) -> ! {
     // Not in the caller's session: what is sent to its process group is not meant for the janitor.
     let _ = rustix::process::setsid();
     let _ = process::close_except(proof, 0, std::iter::once(socket.as_raw_fd()));
+    // Where nobody reads it any more, the end of the socket is read next.
+    let _ = rustix::io::write(socket, &[0]);
     let mut sandbox = None;
     loop {
         match receive(socket.as_fd()) {
