@@ -53,7 +53,7 @@ pub(crate) struct PolicyFlags {
 }
 
 /// Flags that narrow the policy. None of them can widen it.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Narrow the policy")]
 pub(crate) struct Narrow {
     /// Close the network

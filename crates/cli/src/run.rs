@@ -10,7 +10,7 @@ use palisade_plan::Plan;
 use palisade_plan::plan::VERSION;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::arguments::Run;
+use crate::arguments::{Narrow, Run};
 use crate::events::Events;
 use crate::source::{Decided, Told, decided};
 use crate::{changes, message, report};
@@ -29,6 +29,13 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
         return Err(Told);
     };
     let (plan, decided) = match &arguments.plan {
+        Some(_) if arguments.policy.narrow != Narrow::default() => {
+            message::error(
+                "--plan takes no flags that narrow a policy: it has none",
+                Some("give them to `palisade plan`, which decides"),
+            );
+            return Err(Told);
+        }
         Some(file) => (read_plan(file)?, None),
         None => {
             let decided = decided(&arguments.policy, Depth::Run)?;

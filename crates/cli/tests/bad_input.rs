@@ -97,6 +97,25 @@ fn a_policy_of_10_megabytes_is_refused() {
     assert!(stderr(&output).contains("longer than"), "{}", stderr(&output));
 }
 
+/// A flag that cannot act is an error: the plan has decided already.
+#[test]
+fn a_plan_takes_no_flags_that_narrow_a_policy() {
+    let directory = directory();
+    let plan = output(palisade(directory.path()).args(["plan", "--format", "json"]));
+    fs::write(directory.path().join("plan.json"), &plan.stdout).expect("written");
+    let run = |flags: &[&str]| {
+        output(
+            palisade(directory.path()).args(["run", "--plan", "plan.json"]).args(flags).args(["--", "true"]),
+        )
+    };
+    assert_eq!(status(&run(&[])), 0);
+    for flags in [["--wall-time", "1s"], ["--hide", "x"], ["--network", "none"]] {
+        let refused = run(&flags);
+        assert_eq!(status(&refused), 125, "{flags:?}");
+        assert!(stderr(&refused).contains("--plan takes no flags that narrow"), "{}", stderr(&refused));
+    }
+}
+
 #[test]
 fn an_empty_policy_is_the_strictest() {
     let directory = directory();
