@@ -22,7 +22,7 @@ on_unavailable: degrade
 filesystem:
   read_write: [., vendor/patches]
   read_only: [vendor]
-  hidden: [.env]
+  hidden: [.env, late.txt, late/deep/secret]
 resources:
   open_files: 100
   wall_time: 60s
@@ -35,7 +35,7 @@ fn supervisor(place: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command
         .args(flags)
-        .args([env!("CARGO_BIN_EXE_palisade"), "run", "--policy", "policy.yaml", "--"])
+        .args([env!("CARGO_BIN_EXE_palisade"), "run", "--name", "killed", "--policy", "policy.yaml", "--"])
         .args(["sh", "-c", "echo > marker; exit 9"])
         .current_dir(place.join("work"))
         .stdin(Stdio::null())
@@ -55,9 +55,8 @@ fn a_supervisor_killed_before_any_of_its_calls_leaves_nothing() {
         fs::create_dir_all(work.join("vendor/patches")).expect("made");
         fs::write(work.join(".env"), "secret").expect("written");
         fs::write(work.join("policy.yaml"), POLICY).expect("written");
-        let before = everything(place);
-
         let calls = calls(place);
+        let before = everything(place);
         let (mut killed, mut ran) = (0, 0);
         for (call, number) in &calls {
             let inject = format!("inject={call}:signal=SIGKILL:when={number}");

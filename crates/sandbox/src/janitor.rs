@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use palisade_sys::process::{self, Forked, ForkedChild};
-use palisade_sys::signal::{self, SignalSet};
+use palisade_sys::signal::{self, SIGKILL, SignalSet};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
@@ -24,15 +24,19 @@ use rustix::net::{
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::placeholder;
+use crate::{placeholder, registry};
 
 /// Something on the host that goes with a sandbox.
 #[derive(Debug)]
 pub(crate) enum Leftover {
     /// A directory; a cgroup's can be removed when the last process in it is gone.
     Directory(CString),
-    /// A placeholder, by the directory that it is in and its name there.
-    Placeholder(CString, CString),
+    /// A placeholder, by the directory that it is in and its name there, and since when it may have been made, in seconds
+    /// since 1970.
+    Placeholder { parent: CString, name: CString, since: i64 },
+    /// The record of a named sandbox, by the directory of names, and its socket. Whoever supervises a sandbox of this name
+    /// has the record locked (flock(2)); `own` is how the one of this janitor's supervisor begins.
+    Name { directory: CString, record: CString, socket: CString, own: CString },
 }
 
 impl Leftover {
@@ -43,10 +47,8 @@ impl Leftover {
                 Err(Errno::NOENT) => Ok(()),
                 removed => removed,
             },
-            Self::Placeholder(parent, name) => {
-                placeholder::take_away(parent, name);
-                Ok(())
-            }
+            Self::Placeholder { parent, name, since } => placeholder::take_away(parent, name, *since),
+            Self::Name { directory, record, socket, own } => registry::free(directory, record, socket, own),
         }
     }
 }
@@ -136,6 +138,15 @@ impl Janitor {
         let sandbox = [sandbox];
         control.push(SendAncillaryMessage::ScmRights(&sandbox));
         sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL).map(drop)
+    }
+}
+
+impl Janitor {
+    /// There is nothing left to remove.
+    pub(crate) fn dismiss(mut self) {
+        self.leftovers.clear();
+        // It has not been waited for, so that the number is still its own.
+        let _ = process::kill(self.pid, SIGKILL);
     }
 }
 

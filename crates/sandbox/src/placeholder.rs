@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{
@@ -50,10 +51,14 @@ impl Placeholders {
     /// # Errors
     /// When the janitor cannot be started.
     pub(crate) fn at<'a>(paths: impl DoubleEndedIterator<Item = &'a Path>) -> Result<Self, Errno> {
+        let since = SystemTime::UNIX_EPOCH.elapsed().map_or(i64::MAX, |since| {
+            // The kernel's clock for files may be a little behind.
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX) - 1
+        });
         let leftover = |path: &Path| {
             let (parent, name) = (path.parent()?.as_os_str(), path.file_name()?);
             let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
-            Some(Leftover::Placeholder(text(parent)?, text(name)?))
+            Some(Leftover::Placeholder { parent: text(parent)?, name: text(name)?, since })
         };
         // What lies inside another one goes first.
         let janitor = Janitor::start(paths.rev().filter_map(leftover).collect())?;
@@ -179,28 +184,38 @@ pub(crate) fn stands_at(path: &Path) -> bool {
     stat.is_ok_and(|stat| is_marked(&stat))
 }
 
-/// Takes away what stands at this name, if it is a placeholder that no run needs any more. Allocates nothing: the janitor of
-/// a supervisor that was killed does it.
-pub(crate) fn take_away(parent: &CStr, name: &CStr) {
+/// Takes away what stands at this name, if it is a placeholder that no run needs any more, or has become none because its
+/// maker was killed after this time, in seconds since 1970. Allocates nothing: the janitor does it.
+///
+/// # Errors
+/// EBUSY when somebody has it: another run, or what has been forked and is about to close its copy.
+pub(crate) fn take_away(parent: &CStr, name: &CStr, since: i64) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
-    let Ok(parent) = parent else { return };
-    let Ok(stat) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+    let Ok(parent) = parent else { return Ok(()) };
+    let Ok(stat) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    if is_marked(&stat)
+    if (is_marked(&stat) || is_unfinished(&stat, since))
         && is_empty(&stat, directory)
         && let Ok(file) = open(&parent, name, directory)
     {
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| Errno::BUSY)?;
         remove(&parent, name, &file, directory);
     }
+    Ok(())
+}
+
+/// Whether nothing has been done with it since it was made, after this time and by this user, or something was made in it
+/// then that was not marked again.
+fn is_unfinished(stat: &Stat, since: i64) -> bool {
+    let untouched = (stat.st_atime, stat.st_atime_nsec) == (stat.st_mtime, stat.st_mtime_nsec);
+    let marked_once = stat.st_atime == MARK.tv_sec && i64::try_from(stat.st_atime_nsec) == Ok(MARK.tv_nsec);
+    stat.st_mtime >= since && ((untouched && stat.st_uid == geteuid().as_raw()) || marked_once)
 }
 
 impl Drop for Placeholders {
     fn drop(&mut self) {
-        if self.made.is_empty() {
-            return;
-        }
-        if let Some(sandbox) = &self.sandbox {
+        if let Some(sandbox) = self.sandbox.as_ref().filter(|_| !self.made.is_empty()) {
             // Its end is the end of everything in its pid namespace (pid_namespaces(7)).
             let _ = pidfd_send_signal(sandbox, Signal::KILL);
             while poll(&mut [PollFd::new(sandbox, PollFlags::IN)], None) == Err(Errno::INTR) {}
@@ -208,6 +223,7 @@ impl Drop for Placeholders {
         for placeholder in self.made.iter().rev() {
             placeholder.remove();
         }
+        self.janitor.take().into_iter().for_each(Janitor::dismiss);
     }
 }
 

@@ -3,9 +3,11 @@
 //! A record is locked (flock(2)) for as long as its sandbox is supervised, so that the end of a supervisor, however it
 //! ends, frees the name: whoever finds a record without a lock removes it.
 
+use std::ffi::{CStr, CString, NulError};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use palisade_plan::Plan;
 
 use crate::channel::Channel;
+use crate::janitor::{Janitor, Leftover};
 use crate::service::Service;
 
 /// Longest name.
@@ -88,6 +91,13 @@ impl Record {
     }
 }
 
+impl Record {
+    /// How it begins when it is written: its fields come in their order.
+    fn beginning(name: &str, supervisor: u32) -> String {
+        format!("{{\"name\":\"{name}\",\"supervisor\":{supervisor},")
+    }
+}
+
 /// The directory of names of one user.
 #[derive(Debug)]
 pub struct Registry {
@@ -101,11 +111,13 @@ pub(crate) struct Claim {
     registry: Registry,
     name: String,
     _record: File,
+    janitor: Option<Janitor>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         self.registry.remove(&self.name);
+        self.janitor.take().into_iter().for_each(Janitor::dismiss);
     }
 }
 
@@ -135,20 +147,37 @@ impl Registry {
         Ok(Self { path: path.to_path_buf(), directory })
     }
 
+    /// What is left of a name if its supervisor is killed.
+    fn leftover(&self, record: &Record) -> Result<Leftover, NulError> {
+        let Record { name, supervisor, .. } = record;
+        Ok(Leftover::Name {
+            directory: CString::new(self.path.as_os_str().as_bytes())?,
+            record: CString::new(self::record(name))?,
+            socket: CString::new(socket(name))?,
+            own: CString::new(Record::beginning(name, *supervisor))?,
+        })
+    }
+
     /// Takes a name for this process and listens on its socket.
     pub(crate) fn claim(self, record: &Record) -> Result<Service, NameError> {
         let name = checked(&record.name)?.to_owned();
         let failed =
             |registry: &Self, error: io::Error| NameError::Directory { path: registry.path.clone(), error };
+        let leftover = self.leftover(record).map_err(|error| failed(&self, error.into()))?;
+        let janitor = Janitor::start(vec![leftover]).map_err(|errno| failed(&self, errno.into()))?;
         let taken = self.lock(&name).map_err(|error| failed(&self, error))?;
-        let Some(mut file) = taken else { return Err(NameError::Taken(name)) };
+        let Some(mut file) = taken else {
+            // Not by this sandbox: another one, of this process perhaps, has the name for as long as it likes.
+            janitor.into_iter().for_each(Janitor::dismiss);
+            return Err(NameError::Taken(name));
+        };
         let socket = file
             .set_len(0)
             .and_then(|()| Ok(serde_json::to_writer(&mut file, record)?))
             .and_then(|()| file.flush())
             .and_then(|()| self.listen(&name))
             .map_err(|error| failed(&self, error))?;
-        Ok(Service::new(socket, Claim { registry: self, name, _record: file }))
+        Ok(Service::new(socket, Claim { registry: self, name, _record: file, janitor }))
     }
 
     /// The record's file, locked; `None` when somebody else holds the lock.
@@ -236,6 +265,28 @@ impl Registry {
     }
 }
 
+/// Takes a name away that nobody supervises. Allocates nothing: the janitor of a killed supervisor calls it.
+///
+/// # Errors
+/// EBUSY when the lock is held although the record is of the supervisor `own`, as it begins there: what has been forked is
+/// about to close its copy. Somebody else's is left alone.
+pub(crate) fn free(directory: &CStr, record: &CStr, socket: &CStr, own: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(directory) = rustix::fs::open(directory, flags, Mode::empty()) else { return Ok(()) };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let Ok(file) = openat(&directory, record, flags, Mode::empty()) else { return Ok(()) };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let _ = unlinkat(&directory, socket, AtFlags::empty());
+        let _ = unlinkat(&directory, record, AtFlags::empty());
+        return Ok(());
+    }
+    let mut text = [0; 128];
+    let read = rustix::io::read(&file, &mut text).unwrap_or(0);
+    let is_own = text.get(..read).is_some_and(|text| text.starts_with(own.to_bytes()));
+    // Nothing is written yet: whoever it is soon writes, or is killed.
+    if is_own || read == 0 { Err(Errno::BUSY) } else { Ok(()) }
+}
+
 const RECORD: &str = ".json";
 
 fn record(name: &str) -> String {
@@ -313,6 +364,31 @@ mod tests {
         assert!(open().claim(&record("dead")).is_ok());
         fs::write(path.join("other.json"), "{}").expect("written");
         assert!(open().list().expect("listed").is_empty());
+        assert_eq!(fs::read_dir(&path).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_janitor_frees_a_name_that_nobody_holds_and_no_other() {
+        let (_directory, path) = registry();
+        let text = |text: &str| CString::new(text).expect("no zero byte");
+        let freed = |supervisor| {
+            let (directory, own) = (text(path.to_str().expect("UTF-8")), Record::beginning("a", supervisor));
+            free(&directory, &text("a.json"), &text("a.sock"), &text(&own))
+        };
+        let service = Registry::at(&path).expect("opened").claim(&record("a")).expect("free");
+        assert!(
+            fs::read_to_string(path.join("a.json"))
+                .expect("written")
+                .starts_with(&Record::beginning("a", std::process::id()))
+        );
+        assert_eq!(freed(std::process::id()), Err(Errno::BUSY));
+        assert_eq!(freed(0), Ok(()));
+        assert!(path.join("a.json").exists() && path.join("a.sock").exists(), "somebody has it");
+        drop(service);
+        for file in ["a.json", "a.sock"] {
+            fs::write(path.join(file), "").expect("written");
+        }
+        assert_eq!(freed(0), Ok(()));
         assert_eq!(fs::read_dir(&path).expect("listed").count(), 0);
     }
 

@@ -8,13 +8,13 @@ use palisade_host::Depth;
 use palisade_plan::Plan;
 use palisade_policy::{Document, Policy};
 
-/// Rules inside rules, and limits by control groups where there are any.
+/// Rules inside rules, paths that have to stay hidden although they do not exist yet, and limits by control groups where there are any.
 const RULES: &str = "
 on_unavailable: degrade
 filesystem:
   read_write: [., vendor/patches]
   read_only: [vendor]
-  hidden: [.env, .git]
+  hidden: [.env, .git, late.txt, late/deep/secret]
   no_execute: [vendor, /tmp]
 process:
   identity: root
