@@ -4,9 +4,8 @@
 mod support;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,39 +97,28 @@ fn without_control_groups_each_limit_that_is_lost_is_told() {
 #[test]
 fn without_user_namespaces_nothing_runs() {
     let directory = workspace();
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces
+        exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"";
     let inner = |policy: &str| {
-        let mut command = Command::new("unshare");
-        // Root begins without ids and is given all of them: it has its privilege inside too.
-        if !geteuid().is_root() {
-            command.arg("--map-current-user");
-        }
-        let script = "read -r _
-            echo 0 > /proc/sys/user/max_user_namespaces
-            exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"";
-        command.args([
-            "--user",
-            "--mount",
-            "--keep-caps",
-            "--",
-            "sh",
-            "-ec",
-            script,
-            "sh",
-            env!("CARGO_BIN_EXE_palisade"),
-        ]);
-        command.args(["run", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.current_dir(directory.path()).spawn().expect("unshare starts");
-        if geteuid().is_root() {
-            let own = fs::read_link("/proc/self/ns/user").expect("readable");
-            let process = Path::new("/proc").join(child.id().to_string());
-            wait_until(|| fs::read_link(process.join("ns/user")).is_ok_and(|its| its != own));
-            for map in ["uid_map", "gid_map"] {
-                fs::write(process.join(map), "0 0 4294967295").expect("written");
+        // Root gets every id, and so its privilege, in a namespace that somebody else holds open: what is executed before
+        // its ids are mapped could lose it. An ordinary user brings the only id that he may.
+        let holder = geteuid().is_root().then(Holder::start);
+        let mut command = match &holder {
+            Some(holder) => {
+                let mut command = Command::new("nsenter");
+                let user = format!("--user=/proc/{}/ns/user", holder.0.id());
+                command.args([&user, "--", "unshare", "--mount"]);
+                command
             }
-        }
-        child.stdin.take().expect("piped").write_all(b"go\n").expect("it reads");
-        child.wait_with_output().expect("it ends")
+            None => {
+                let mut command = Command::new("unshare");
+                command.args(["--user", "--map-current-user", "--mount", "--keep-caps"]);
+                command
+            }
+        };
+        command.args(["--", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_palisade")]);
+        command.args(["run", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"]);
+        output(command.current_dir(directory.path()).stdin(Stdio::null()))
     };
     fs::write(directory.path().join("look.yaml"), "on_unavailable: degrade\n").expect("written");
     for policy in ["default", "look.yaml"] {
@@ -138,6 +126,30 @@ fn without_user_namespaces_nothing_runs() {
         nothing_ran(directory.path(), &told);
         assert!(stderr(&told).contains("ENOSPC"), "{}", stderr(&told));
         assert!(stderr(&told).contains("hint: "), "{}", stderr(&told));
+    }
+}
+
+/// A process in a user namespace of its own in which every id is mapped to itself.
+struct Holder(Child);
+
+impl Holder {
+    fn start() -> Self {
+        let mut command = Command::new("unshare");
+        let child = command.args(["--user", "--", "sleep", "600"]).spawn().expect("unshare starts");
+        let own = fs::read_link("/proc/self/ns/user").expect("readable");
+        let process = Path::new("/proc").join(child.id().to_string());
+        wait_until(|| fs::read_link(process.join("ns/user")).is_ok_and(|its| its != own));
+        for map in ["uid_map", "gid_map"] {
+            fs::write(process.join(map), "0 0 4294967295").expect("written");
+        }
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
