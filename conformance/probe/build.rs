@@ -34,7 +34,7 @@ fn compile(manifest: &Path, source: &Path, image: &Path) {
     rustc
         .args(["--edition=2024", "--crate-name=palisade_probe_program", "--crate-type=bin"])
         .args(["--target", &required("TARGET")])
-        .args(["-Copt-level=s", "-Cpanic=abort", "-Ccodegen-units=1", "-Clto=fat"])
+        .args(["-Copt-level=z", "-Cpanic=abort", "-Ccodegen-units=1", "-Clto=fat"])
         .args(["-Cstrip=symbols", "-Cdebug-assertions=off"])
         // Nothing relocates the program: it has to run at the addresses it was linked for. They lie below
         // 4 GiB, which the 32-bit entry of the kernel needs for its pointers.
