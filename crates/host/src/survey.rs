@@ -40,13 +40,14 @@ pub enum SurveyError {
 /// A [`SurveyError`] where /proc is not mounted or not readable.
 pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFacts, SurveyError> {
     let caller = caller::caller()?;
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let trials = match depth {
         Depth::Full => trial::trials(&caller),
         Depth::Run => trial::Trials::untried(),
     };
     let needed = match depth {
         Depth::Full => Controller::ALL.into(),
-        Depth::Run => needed_controllers(policy),
+        Depth::Run => needed_controllers(policy, &caller, &kernel),
     };
     let mut idmap = trial::IdMapTrial::default();
     let mounts = (policy.filesystem.workspace == Workspace::Overlay).then(Mounts::read);
@@ -58,7 +59,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         })
         .collect();
     Ok(HostFacts {
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kernel,
         namespaces: trials.namespaces,
         mount_attributes: trials.mount_attributes,
         procfs: trials.procfs,

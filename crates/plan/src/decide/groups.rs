@@ -6,6 +6,7 @@ use std::path::Path;
 use palisade_policy::{Clause, Policy};
 
 use super::Draft;
+use super::resources::kernel_at_least;
 use crate::facts::{Ability, CgroupHierarchy, HostFacts};
 use crate::step::{CgroupVersion, Controller, Step};
 
@@ -15,17 +16,27 @@ const PERIOD_US: u64 = 100_000;
 /// PID 1 of the sandbox counts like the workload's own processes.
 pub(super) const INIT: u64 = 1;
 
-/// What the policy wants of groups, by controller.
-pub(super) fn wanted(policy: &Policy) -> impl Iterator<Item = Controller> {
+/// What the policy wants of groups, by controller. Processes are counted in one where there are groups anyway, and where
+/// RLIMIT_NPROC would count others too: by itself that does as much, and joining a group takes the kernel longer than all
+/// the rest of a start (it waits for a grace period of RCU, cgroup_attach_lock).
+pub(super) fn wanted(policy: &Policy, own_count: bool) -> impl Iterator<Item = Controller> {
     let resources = &policy.resources;
+    let (memory, cpus) = (resources.memory.is_some(), resources.millicpus.is_some());
+    let cpu_time = resources.cpu_time.is_some();
     [
-        (Controller::Memory, resources.memory.is_some()),
-        (Controller::Pids, true),
-        (Controller::Cpu, resources.millicpus.is_some()),
-        (Controller::CpuAccounting, resources.cpu_time.is_some()),
+        (Controller::Memory, memory),
+        (Controller::Pids, memory || cpus || cpu_time || !own_count),
+        (Controller::Cpu, cpus),
+        (Controller::CpuAccounting, cpu_time),
     ]
     .into_iter()
     .filter_map(|(controller, wanted)| wanted.then_some(controller))
+}
+
+/// Whether RLIMIT_NPROC counts the sandbox's own processes only: those of a kernel id that nobody else has, or those in the
+/// innermost user namespace, since Linux 5.14 (commit 21d1c5e386bc).
+pub(super) fn own_count(privileged: bool, kernel: &str) -> bool {
+    privileged || kernel_at_least(kernel, (5, 14))
 }
 
 /// The clause that a controller serves.
@@ -52,7 +63,7 @@ impl Groups<'_> {
 /// version 1. They are made before the sandbox's first process, which is in them from its first instruction on.
 pub(super) fn groups<'a>(policy: &Policy, facts: &'a HostFacts, draft: &mut Draft) -> Groups<'a> {
     let mut groups = BTreeMap::new();
-    for controller in wanted(policy) {
+    for controller in wanted(policy, own_count(facts.caller.privileged, &facts.kernel)) {
         let usable = |hierarchy: &&CgroupHierarchy| {
             hierarchy.ability == Ability::Available && hierarchy.controllers.contains(&controller)
         };

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_policy::{Clause, OnUnavailable, Policy, Terminal};
 
-use crate::facts::HostFacts;
+use crate::facts::{Caller, HostFacts};
 use crate::plan::{Coverage, Plan, Status, VERSION};
 use crate::step::{Controller, PlannedStep, Step};
 
@@ -104,9 +104,9 @@ pub fn named_paths(policy: &Policy, directory: &Path) -> BTreeSet<PathBuf> {
     rules.chain(resolved.no_execute()).map(|entry| entry.path.clone()).collect()
 }
 
-/// What of control groups `policy` needs: what a survey has to try for [`decide`].
-pub fn needed_controllers(policy: &Policy) -> BTreeSet<Controller> {
-    groups::wanted(policy).collect()
+/// What of control groups `policy` needs for this caller on this kernel: what a survey has to try for [`decide`].
+pub fn needed_controllers(policy: &Policy, caller: &Caller, kernel: &str) -> BTreeSet<Controller> {
+    groups::wanted(policy, groups::own_count(caller.privileged, kernel)).collect()
 }
 
 /// A plan that is being decided.

@@ -3,7 +3,7 @@
 use palisade_policy::{Clause, Policy};
 
 use super::Draft;
-use super::groups::{Groups, INIT, why_none};
+use super::groups::{Groups, INIT, own_count, why_none};
 use crate::facts::HostFacts;
 use crate::plan::Status;
 use crate::step::{CgroupVersion, Controller, LimitedResource, Step};
@@ -83,10 +83,9 @@ fn processes(policy: &Policy, facts: &HostFacts, groups: &Groups<'_>, draft: &mu
     // A second layer beside a group, and one higher: the kernel asks it first, but only the group counts what was refused.
     let second = u64::from(groups.of(Controller::Pids).is_some());
     let value = u64::from(policy.resources.processes) + INIT + second;
-    // It counts in the innermost user namespace since Linux 5.14 (commit 21d1c5e386bc).
     limit(draft, &clause, LimitedResource::Processes, value, facts.caller.hard_limits.processes);
     let requested = policy.resources.processes.to_string();
-    let own_count = facts.caller.privileged || kernel_at_least(&facts.kernel, (5, 14));
+    let own_count = own_count(facts.caller.privileged, &facts.kernel);
     match groups.of(Controller::Pids) {
         Some(hierarchy) => {
             let mechanism = format!("cgroup {} pids, and RLIMIT_NPROC", hierarchy.version.word());
@@ -140,7 +139,7 @@ fn cpu_time(policy: &Policy, facts: &HostFacts, groups: &Groups<'_>, draft: &mut
 }
 
 /// Whether a release such as `6.18.44-foo` is at least `minimum`. An unreadable release is none.
-fn kernel_at_least(release: &str, minimum: (u32, u32)) -> bool {
+pub(super) fn kernel_at_least(release: &str, minimum: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) => (major, minor) >= minimum,
