@@ -197,7 +197,10 @@ fn wait_until(what: &str, reached: impl Fn() -> bool) {
 #[test]
 fn an_ordinary_user_uses_a_group_that_was_given_to_him() {
     let Some(given) = Given::to(65_534) else { return };
-    let place = Place::with("filesystem: {read_only: [.]}\nresources: {processes: 12}\n");
+    // With a limit that needs groups, processes are counted in one too, although RLIMIT_NPROC would do.
+    let place = Place::with(
+        "on_unavailable: degrade\nfilesystem: {read_only: [.]}\nresources: {processes: 12, cpu_time: 60s}\n",
+    );
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("changed");
     // Where the tests were built, another user may have no way to.
     let own = place.path().join("palisade");
