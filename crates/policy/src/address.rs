@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod metadata;
 pub mod special_use;
+pub mod synthetic;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

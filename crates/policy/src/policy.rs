@@ -281,7 +281,8 @@ pub enum Terminal {
 }
 
 /// Which network peers can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Network {
     /// The general rule.
     pub mode: NetworkMode,
@@ -349,7 +350,8 @@ pub enum Posture {
 }
 
 /// One allowed set of peers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AllowRule {
     /// Where the policy names it.
     pub clause: Clause,
@@ -362,7 +364,7 @@ pub struct AllowRule {
 }
 
 /// The peers of an allow rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Peer {
     /// A normalised host pattern: lower case, no trailing dot, A-labels; `*` is exactly one label, `**.` one or
@@ -373,7 +375,7 @@ pub enum Peer {
 }
 
 /// The ports of an allow rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ports {
     /// Every port.
