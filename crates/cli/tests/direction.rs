@@ -7,10 +7,11 @@ use std::process::Command;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("palisade-policy", &[]),
     ("palisade-sys", &[]),
+    ("palisade-gateway", &["palisade-policy"]),
     ("palisade-probe", &[]),
     ("palisade-plan", &["palisade-policy"]),
     ("palisade-host", &["palisade-plan", "palisade-policy", "palisade-sys"]),
-    ("palisade", &["palisade-host", "palisade-plan", "palisade-policy", "palisade-sys"]),
+    ("palisade", &["palisade-gateway", "palisade-host", "palisade-plan", "palisade-policy", "palisade-sys"]),
     // The suite meets every runtime only as an executable: it must not know how ours works.
     ("palisade-conformance", &["palisade-policy", "palisade-probe"]),
     (

@@ -4,7 +4,7 @@
 //! range, so that no allowed peer can have one of them: the benchmarking range (RFC 2544) and a unique local prefix
 //! (RFC 4193).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -33,9 +33,53 @@ pub const HTTP_PROXY_PORT: u16 = 3128;
 /// TCP port of the SOCKS proxy (RFC 1928, 3), where the policy asks for one.
 pub const SOCKS_PORT: u16 = 1080;
 
+/// How many addresses at the start of each range belong to the sandbox itself.
+const RESERVED: u32 = 1 << (32 - RESERVED_V4.prefix_len());
+
+/// How many names can have an address at a time.
+pub const CAPACITY: u32 = (1 << (32 - RANGE_V4.prefix_len())) - RESERVED;
+
+/// Whether `address` is in either range.
+pub fn contains(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => RANGE_V4.contains(&address),
+        IpAddr::V6(address) => RANGE_V6.contains(&address),
+    }
+}
+
+/// Whether `address` is the resolver's.
+pub fn is_resolver(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address == IpAddr::V4(RESOLVER_V4) || address == IpAddr::V6(RESOLVER_V6)
+}
+
+/// The IPv4 address of the `index`-th name.
+pub fn v4(index: u32) -> Option<Ipv4Addr> {
+    (index < CAPACITY).then(|| Ipv4Addr::from_bits(RANGE_V4.network().to_bits() + RESERVED + index))
+}
+
+/// The IPv6 address of the `index`-th name.
+pub fn v6(index: u32) -> Option<Ipv6Addr> {
+    let bits = RANGE_V6.network().to_bits() + u128::from(RESERVED) + u128::from(index);
+    (index < CAPACITY).then(|| Ipv6Addr::from_bits(bits))
+}
+
+/// Which name `address` stands for: the inverse of [`v4`] and [`v6`].
+pub fn index(address: IpAddr) -> Option<u32> {
+    if !contains(address) {
+        return None;
+    }
+    let offset = match address.to_canonical() {
+        IpAddr::V4(address) => u128::from(address.to_bits() - RANGE_V4.network().to_bits()),
+        IpAddr::V6(address) => address.to_bits() - RANGE_V6.network().to_bits(),
+    };
+    let index = u32::try_from(offset.checked_sub(u128::from(RESERVED))?).ok()?;
+    (index < CAPACITY).then_some(index)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use rstest::rstest;
 
     use super::*;
     use crate::address::{metadata, special_use};
@@ -53,5 +97,36 @@ mod tests {
     fn the_resolver_has_no_address_of_a_name() {
         assert!(RESERVED_V4.contains(&RESOLVER_V4) && RANGE_V4.contains(&RESERVED_V4));
         assert!(RANGE_V6.contains(&RESOLVER_V6));
+    }
+
+    #[rstest]
+    #[case(0, "198.18.1.0", "fd70:616c:6973:ade0::100")]
+    #[case(1, "198.18.1.1", "fd70:616c:6973:ade0::101")]
+    #[case(CAPACITY - 1, "198.19.255.255", "fd70:616c:6973:ade0::1:ffff")]
+    fn addresses_of_names(#[case] number: u32, #[case] in_v4: &str, #[case] in_v6: &str) {
+        assert_eq!(v4(number), Some(in_v4.parse().unwrap()));
+        assert_eq!(v6(number), Some(in_v6.parse().unwrap()));
+        assert_eq!(index(in_v4.parse().unwrap()), Some(number));
+        assert_eq!(index(in_v6.parse().unwrap()), Some(number));
+        assert_eq!(index(format!("::ffff:{in_v4}").parse().unwrap()), Some(number));
+    }
+
+    #[rstest]
+    #[case("198.18.0.1")]
+    #[case("198.18.0.255")]
+    #[case("198.17.255.255")]
+    #[case("198.20.0.0")]
+    #[case("fd70:616c:6973:ade0::1")]
+    #[case("fd70:616c:6973:ade0::2:0")]
+    #[case("fd70:616c:6973:ade0:1::100")]
+    #[case("fd70:616c:6973:ade1::100")]
+    fn stands_for_no_name(#[case] address: &str) {
+        assert_eq!(index(address.parse().unwrap()), None);
+    }
+
+    #[test]
+    fn there_is_no_name_beyond_the_last() {
+        assert_eq!(v4(CAPACITY), None);
+        assert_eq!(v6(CAPACITY), None);
     }
 }

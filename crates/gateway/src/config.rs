@@ -1,0 +1,187 @@
+//! What a gateway is given, and what it counts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use palisade_policy::Network;
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The policy.
+    pub network: Network,
+    /// The resolvers that names are asked of, from outside, where the policy names none.
+    pub resolvers: Vec<SocketAddr>,
+    /// The host's own names: those of its hosts file, in normal form. Judged as answers of a resolver are.
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
+    /// The host's own addresses. Only a rule for exactly such an address opens it. May be empty.
+    pub own: Vec<IpAddr>,
+    /// Bounds.
+    pub limits: Limits,
+    /// A bug to have, for tests of those who must notice it.
+    #[doc(hidden)]
+    pub mutant: Option<Mutant>,
+}
+
+impl Config {
+    /// The configuration for `network`, asking `resolvers`; the rest as by default.
+    pub fn new(network: Network, resolvers: Vec<SocketAddr>) -> Self {
+        Self {
+            network,
+            resolvers,
+            hosts: Vec::new(),
+            own: Vec::new(),
+            limits: Limits::default(),
+            mutant: None,
+        }
+    }
+}
+
+/// How much one gateway may hold at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections, those to the resolver and the proxies included. An idle one costs two descriptors and about
+    /// 2 KiB. Default 16,384.
+    pub connections: usize,
+    /// Connections to upstream that are being resolved or made. Default 512.
+    pub pending: usize,
+    /// UDP flows: pairs of a client's and a dialled address. Each costs a descriptor. Default 512.
+    pub udp_flows: usize,
+    /// How long a UDP flow lives without a datagram. Default 60 s.
+    pub udp_idle: Duration,
+    /// Names that have an address; at most [`palisade_policy::address::synthetic::CAPACITY`]. Default 4,096.
+    pub names: usize,
+    /// How long a name keeps its address after it was last asked or dialled, and without a connection, before
+    /// another name can have its place. Default 60 s.
+    pub name_hold: Duration,
+    /// Pipes that carry bytes, two descriptors and 64 KiB of kernel memory each; connections beyond that share
+    /// what is carried by copies of at most 16 KiB a direction. Default 256.
+    pub pipes: usize,
+    /// How long an upstream may take to be resolved. Default 10 s.
+    pub resolve_timeout: Duration,
+    /// How long an upstream may take to accept, over all its addresses. Default 30 s.
+    pub connect_timeout: Duration,
+    /// How long a client may take to say to a proxy or to the resolver what it wants. Default 10 s.
+    pub request_timeout: Duration,
+    /// Events a second; those beyond are counted in [`crate::Event::Suppressed`]. Default 1,000.
+    pub events: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            pending: 512,
+            udp_flows: 512,
+            udp_idle: Duration::from_secs(60),
+            names: 4_096,
+            name_hold: Duration::from_secs(60),
+            pipes: 256,
+            resolve_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(10),
+            events: 1_000,
+        }
+    }
+}
+
+/// The sockets to serve. All were made inside the sandbox's network namespace; all are set to non-blocking here.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Listening stream sockets.
+    pub tcp: Vec<OwnedFd>,
+    /// Bound datagram sockets with `IP_PKTINFO` or `IPV6_RECVPKTINFO` set.
+    pub udp: Vec<OwnedFd>,
+}
+
+/// What a gateway holds now, and what it carried so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// TCP connections now.
+    pub connections: usize,
+    /// Upstreams that are being resolved or dialled now.
+    pub pending: usize,
+    /// UDP flows now.
+    pub udp_flows: usize,
+    /// Names that have an address now.
+    pub names: usize,
+    /// Pipes now, in use or kept for the next use.
+    pub pipes: usize,
+    /// Connections and flows that were allowed so far.
+    pub allowed: u64,
+    /// Connections, flows and names that were denied so far.
+    pub denied: u64,
+    /// Bytes carried from inside to outside so far.
+    pub sent: u64,
+    /// Bytes carried from outside to inside so far.
+    pub received: u64,
+}
+
+/// Bugs that gateways have had. For tests only.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    /// `example.org` also allows `badexample.org`.
+    SuffixMatch,
+    /// `*.example.org` is accepted and matches nothing.
+    WildcardNeverMatches,
+    /// `*.example.org` matches any number of labels.
+    WildcardDeep,
+    /// An empty allowlist allows everything.
+    EmptyAllowlistOpens,
+    /// The only metadata address is 169.254.169.254.
+    MetadataListShort,
+    /// Metadata is opened by a broad rule.
+    MetadataByBroadRule,
+    /// Carrier-grade NAT is taken for public.
+    CgnatMissing,
+    /// IPv4 inside IPv6 is not looked for.
+    EmbeddedIgnored,
+    /// A host rule reaches special-use addresses (rebinding).
+    RebindingAllowed,
+    /// Whoever is allowed any name on 443 may dial any address there.
+    AnyAddressOn443,
+    /// A denied name is asked of the upstream resolver before it is refused.
+    DeniedNameResolved,
+    /// The address that is dialled comes from a second resolution.
+    ResolvesTwice,
+    /// A range is compared by the text of its first octets.
+    PrefixConfusion,
+    /// Names are compared with regard to case.
+    CaseSensitive,
+    /// A rule's ports are not looked at.
+    PortsIgnored,
+    /// A rule's protocol is not looked at.
+    ProtocolIgnored,
+    /// The proxies do not ask the policy.
+    ProxyUnchecked,
+}
+
+impl Mutant {
+    /// Every mutant with its name.
+    pub const ALL: &[(&'static str, Self)] = &[
+        ("suffix-match", Self::SuffixMatch),
+        ("wildcard-never-matches", Self::WildcardNeverMatches),
+        ("wildcard-deep", Self::WildcardDeep),
+        ("empty-allowlist-opens", Self::EmptyAllowlistOpens),
+        ("metadata-list-short", Self::MetadataListShort),
+        ("metadata-by-broad-rule", Self::MetadataByBroadRule),
+        ("cgnat-missing", Self::CgnatMissing),
+        ("embedded-ignored", Self::EmbeddedIgnored),
+        ("rebinding-allowed", Self::RebindingAllowed),
+        ("any-address-on-443", Self::AnyAddressOn443),
+        ("denied-name-resolved", Self::DeniedNameResolved),
+        ("resolves-twice", Self::ResolvesTwice),
+        ("prefix-confusion", Self::PrefixConfusion),
+        ("case-sensitive", Self::CaseSensitive),
+        ("ports-ignored", Self::PortsIgnored),
+        ("protocol-ignored", Self::ProtocolIgnored),
+        ("proxy-unchecked", Self::ProxyUnchecked),
+    ];
+
+    /// The mutant called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|&&(known, _)| known == name).map(|&(_, mutant)| mutant)
+    }
+}
