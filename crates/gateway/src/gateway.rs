@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 
-use palisade_policy::Clause;
+use palisade_policy::Publish;
 
 use crate::config::{Config, Sockets, Usage};
 use crate::event::Event;
@@ -25,17 +25,6 @@ pub trait Inside: Send {
     fn connect(&self, port: u16) -> io::Result<TcpStream>;
 }
 
-/// A port inside that is reached at an address outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The clause that says so.
-    pub clause: Clause,
-    /// The port inside.
-    pub port: u16,
-    /// The address outside to listen on; port 0 for one that the kernel chooses.
-    pub to: SocketAddr,
-}
-
 impl Gateway {
     /// Serves `sockets` by `config` from a new thread, in the network namespace of the calling thread.
     ///
@@ -54,12 +43,12 @@ impl Gateway {
     }
 
     /// Listens outside, in the network namespace of the calling thread, and relays to ports inside. Returns the
-    /// addresses listened on, in the order of `ports`.
+    /// addresses listened on, in the order of `ports`: those of `to`, with a port that the kernel chose where it is 0.
     ///
     /// # Errors
     ///
     /// Those of bind(2); then nothing is published.
-    pub fn publish(&self, ports: &[Published], inside: impl Inside + 'static) -> io::Result<Vec<SocketAddr>> {
+    pub fn publish(&self, ports: &[Publish], inside: impl Inside + 'static) -> io::Result<Vec<SocketAddr>> {
         let _ = (ports, inside);
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -36,6 +36,6 @@ mod event;
 
 pub use config::{Config, Limits, Mutant, Sockets, Usage};
 pub use event::{Event, Limit, Reason};
-pub use gateway::{Gateway, Inside, Published};
+pub use gateway::{Gateway, Inside};
 
 mod gateway;

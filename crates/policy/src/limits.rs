@@ -9,6 +9,12 @@ pub const MAX_RULES: usize = 4096;
 /// The most ports that one rule lists.
 pub const MAX_PORTS: usize = 256;
 
+/// The most resolvers.
+pub const MAX_RESOLVERS: usize = 8;
+
+/// The most published ports.
+pub const MAX_PUBLISHED: usize = 64;
+
 /// The deepest nesting of lists and maps. The language itself needs five.
 pub const MAX_DEPTH: usize = 8;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::diagnostic::printable;
 use crate::paths::{check_path, lexically_resolved};
 use crate::policy::{
-    Access, Clause, Filesystem, NetworkMode, PathEntry, PathRule, Policy, Resources, Workspace,
+    Access, Clause, Dns, Filesystem, NetworkMode, PathEntry, PathRule, Policy, Proxy, Resources, Workspace,
 };
 use crate::refusal::Refusal;
 use crate::units::{ByteSize, check_cpu_time};
@@ -82,7 +82,11 @@ impl Policy {
         }
         self.network.mode = asked;
         if asked == NetworkMode::None {
-            self.network.allow.clear();
+            let network = &mut self.network;
+            network.allow.clear();
+            network.dns = Dns::default();
+            network.publish.clear();
+            network.proxy = Proxy::None;
         }
     }
 

@@ -6,6 +6,7 @@
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -294,6 +295,43 @@ pub struct Network {
     pub special_use: Posture,
     /// The peers of mode `allowlist`.
     pub allow: Vec<AllowRule>,
+    /// How names are resolved.
+    pub dns: Dns,
+    /// Ports inside that are reached from outside.
+    pub publish: Vec<Publish>,
+    /// Whether the workload is told of a proxy.
+    pub proxy: Proxy,
+}
+
+/// How names are resolved: outside, when a name is dialled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// The resolvers to ask, in this order. None: those of the host.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// A port inside that is reached at an address outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Where the policy names it.
+    pub clause: Clause,
+    /// The TCP port on the sandbox's loopback, 1 to 65535.
+    pub port: u16,
+    /// The address and port outside to listen on.
+    pub to: SocketAddr,
+}
+
+/// Whether the workload is told of a proxy. It needs none: connections are carried without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proxy {
+    /// No.
+    #[default]
+    None,
+    /// By `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, in upper and lower case.
+    Environment,
 }
 
 /// The general rule about the network.

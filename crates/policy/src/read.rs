@@ -36,6 +36,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("process.syscalls", process::SYSCALL_KEYS),
     ("network", network::KEYS),
     ("network.allow", network::RULE_KEYS),
+    ("network.dns", network::DNS_KEYS),
+    ("network.publish", network::PUBLISH_KEYS),
     ("resources", resources::KEYS),
     ("environment", environment::KEYS),
 ];

@@ -1,5 +1,7 @@
 //! The section `network`.
 
+mod services;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -16,7 +18,10 @@ use crate::policy::{AllowRule, Backend, Clause, Network, NetworkMode, Peer, Port
 use crate::refusal::Refusal;
 use crate::yaml::{Node, Value};
 
-pub(super) const KEYS: &[&str] = &["mode", "backend", "metadata", "special_use", "allow"];
+pub(super) use services::{DNS_KEYS, PUBLISH_KEYS};
+
+pub(super) const KEYS: &[&str] =
+    &["mode", "backend", "metadata", "special_use", "allow", "dns", "publish", "proxy"];
 pub(super) const RULE_KEYS: &[&str] = &["host", "cidr", "ports", "protocol"];
 
 const MODES: &[(&str, NetworkMode)] =
@@ -50,13 +55,19 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Network {
         backend: reader.word(field("backend"), "network.backend", BACKENDS).unwrap_or_default(),
         metadata: reader.word(field("metadata"), "network.metadata", POSTURES).unwrap_or_default(),
         special_use: reader.word(field("special_use"), "network.special_use", POSTURES).unwrap_or_default(),
-        allow: Vec::new(),
+        ..Network::default()
     };
     let rules = rules(reader, field("allow"));
+    let lints_before = reader.problem_count();
     if is_mode_known {
         lint(reader, &network, &rules);
     }
     network.allow = rules.into_iter().map(|(_, rule)| rule).collect();
+    services::read(reader, &fields, &mut network);
+    // Where the rules are wrong, what they would need is not known.
+    if is_mode_known && reader.problem_count() == lints_before {
+        services::lint(reader, &fields, &network);
+    }
     network
 }
 
@@ -191,6 +202,7 @@ fn ports(reader: &mut Reader<'_>, rule: &Node, fields: &Fields<'_>) -> Option<Po
     Some(Ports::List(list.into_keys().collect()))
 }
 
+/// A port at `node`.
 fn port(reader: &mut Reader<'_>, node: &Node) -> Option<u16> {
     if let Value::Text(text) = &node.value
         && text.contains(['-', ':'])

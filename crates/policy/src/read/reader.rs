@@ -309,6 +309,7 @@ fn describe(section: &str) -> String {
         "" => "a policy".to_owned(),
         "path entry" => "a path entry".to_owned(),
         "network.allow" => "a rule of `network.allow`".to_owned(),
+        "network.publish" => "an entry of `network.publish`".to_owned(),
         _ => format!("`{section}`"),
     }
 }
