@@ -32,10 +32,22 @@
 //! comer is refused, and [`Event::LimitHit`] tells. The end of the gateway ends every connection and opens nothing.
 
 mod config;
+mod decide;
+mod dial;
+mod dns;
 mod event;
+mod gateway;
+mod names;
+mod proxy;
+mod publish;
+mod relay;
+mod request;
+mod shared;
+mod target;
+mod tcp;
+mod tell;
+mod udp;
 
 pub use config::{Config, Limits, Mutant, Sockets, Usage};
 pub use event::{Event, Limit, Reason};
 pub use gateway::{Gateway, Inside};
-
-mod gateway;

@@ -1,0 +1,340 @@
+//! What is carried, and how it ends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use palisade_gateway::{Event, Limit, Limits};
+
+use crate::Case;
+use crate::lab::{Lab, PATIENCE, Setting, echo, echo_server, server};
+
+pub(crate) const ALL: &[Case] = &[
+    ("relay::half_close", half_close),
+    ("relay::reset_by_the_client", reset_by_the_client),
+    ("relay::reset_by_the_server", reset_by_the_server),
+    ("relay::large_transfers", large_transfers),
+    ("relay::without_pipes", without_pipes),
+    ("relay::a_slow_reader_keeps_nobody_waiting", a_slow_reader_keeps_nobody_waiting),
+    ("relay::idle_connections", idle_connections),
+    ("relay::refusing_host", refusing_host),
+    ("relay::dead_host", dead_host),
+    ("relay::too_many_connections", too_many_connections),
+    ("relay::the_end_of_the_gateway", the_end_of_the_gateway),
+    ("relay::datagrams", datagrams),
+    ("relay::too_many_flows", too_many_flows),
+];
+
+const POLICY: &str = "{ mode: allowlist, allow: [{ cidr: 93.184.0.0/16, ports: [80, 443] }, { cidr: 93.184.0.0/16, ports: [80, 443], protocol: udp }] }";
+
+fn reset(stream: &TcpStream) {
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(stream, sockopt::Linger, &linger).unwrap();
+}
+
+fn half_close() {
+    let lab = Lab::new(POLICY);
+    server("93.184.20.1:443", |mut stream| {
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).expect("the end of the request");
+        stream.write_all(&request).unwrap();
+        stream.write_all(b" and more").unwrap();
+    });
+    let mut stream = lab.connect("93.184.20.1:443").unwrap();
+    stream.write_all(b"all of it").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer after the end");
+    assert_eq!(answer, "all of it and more");
+    // The other way round.
+    server("93.184.20.2:443", |mut stream| {
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"still here");
+        reset(&stream);
+    });
+    let mut stream = lab.connect("93.184.20.2:443").unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    stream.write_all(b"still here").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    while lab.gateway.as_ref().unwrap().usage().connections > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn reset_by_the_client() {
+    let lab = Lab::new(POLICY);
+    let (sender, receiver) = mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    server("93.184.21.1:443", move |mut stream| {
+        let mut buffer = [0; 64];
+        let error = loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(_) => {}
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        sender.lock().unwrap().send(error).unwrap();
+    });
+    let mut stream = lab.connect("93.184.21.1:443").unwrap();
+    stream.write_all(b"x").unwrap();
+    reset(&stream);
+    drop(stream);
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), Some(ErrorKind::ConnectionReset));
+    // A control: an orderly end is an end.
+    drop(lab.connect("93.184.21.1:443").unwrap());
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), None);
+}
+
+fn reset_by_the_server() {
+    let lab = Lab::new(POLICY);
+    server("93.184.22.1:443", |mut stream| {
+        stream.read_exact(&mut [0]).unwrap();
+        reset(&stream);
+    });
+    let mut stream = lab.connect("93.184.22.1:443").unwrap();
+    stream.write_all(b"x").unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    // Also while the client has said its last word, and only waits.
+    let mut stream = lab.connect("93.184.22.1:443").unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// A byte that depends on where it stands.
+fn pattern(at: usize) -> u8 {
+    u8::try_from((at ^ at >> 8 ^ at >> 16) & 0xff).unwrap()
+}
+
+fn transfer(lab: &Lab, address: &str, bytes: usize) {
+    // Sends back everything, so both directions are full at once.
+    let mut reader = lab.connect(address).unwrap();
+    let mut writer = reader.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let chunk: Vec<u8> = (0..bytes).map(pattern).collect();
+            writer.write_all(&chunk).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut all = Vec::with_capacity(bytes);
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), bytes);
+        assert!(all.iter().enumerate().all(|(at, &byte)| byte == pattern(at)));
+    });
+}
+
+fn large_transfers() {
+    let lab = Lab::new(POLICY);
+    echo_server("93.184.23.1:443");
+    transfer(&lab, "93.184.23.1:443", 32 << 20);
+    let usage = lab.gateway.as_ref().unwrap().usage();
+    assert_eq!((usage.sent, usage.received), (32 << 20, 32 << 20));
+    assert!(usage.pipes > 0);
+}
+
+fn without_pipes() {
+    let limits = Limits { pipes: 0, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    echo_server("93.184.24.1:443");
+    transfer(&lab, "93.184.24.1:443", 4 << 20);
+    assert_eq!(lab.gateway.as_ref().unwrap().usage().pipes, 0);
+}
+
+fn a_slow_reader_keeps_nobody_waiting() {
+    let limits = Limits { pipes: 1, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    echo_server("93.184.25.1:443");
+    const BYTES: usize = 24 << 20;
+    server("93.184.25.2:443", |mut stream| {
+        let _ = stream.write_all(&vec![7; BYTES]);
+    });
+    let mut slow: Vec<TcpStream> = (0..4).map(|_| lab.connect("93.184.25.2:443").unwrap()).collect();
+    let mut before = u64::MAX;
+    // Until everything between them is full.
+    while before != lab.gateway.as_ref().unwrap().usage().received {
+        before = lab.gateway.as_ref().unwrap().usage().received;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    transfer(&lab, "93.184.25.1:443", 1 << 20);
+    for stream in &mut slow {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), BYTES);
+    }
+}
+
+fn idle_connections() {
+    let count: usize =
+        std::env::var("PALISADE_TEST_CONNECTIONS").map_or(1000, |count| count.parse().expect("a number"));
+    let lab = Lab::new(POLICY);
+    // Without a thread for each: this is about the gateway.
+    let listener = TcpListener::bind("93.184.26.1:443").unwrap();
+    let accept =
+        std::thread::spawn(move || (0..count).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
+    let mut clients: Vec<TcpStream> = lab.inside(|| {
+        (0..count)
+            .map(|_| {
+                let stream = TcpStream::connect("93.184.26.1:443").unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream
+            })
+            .collect()
+    });
+    let mut servers = accept.join().unwrap();
+    let usage = lab.gateway.as_ref().unwrap().usage();
+    assert_eq!(usage.connections, count);
+    assert!(usage.pipes <= 8, "an idle connection needs no pipe: {}", usage.pipes);
+    for (index, client) in clients.iter_mut().enumerate().filter(|(index, _)| index % 97 == 0) {
+        client.write_all(&index.to_be_bytes()).unwrap();
+    }
+    // They were accepted in some order: what each says comes out at one of them, and nowhere else.
+    let mut seen = Vec::new();
+    for server in &mut servers {
+        server.set_nonblocking(true).unwrap();
+    }
+    let wanted: Vec<usize> = (0..count).filter(|index| index % 97 == 0).collect();
+    let start = std::time::Instant::now();
+    while seen.len() < wanted.len() && start.elapsed() < PATIENCE {
+        for server in &mut servers {
+            let mut index = [0; 8];
+            if let Ok(8) = server.read(&mut index) {
+                seen.push(usize::from_be_bytes(index));
+            }
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, wanted);
+    assert!(lab.gateway.as_ref().unwrap().usage().pipes <= 8, "pipes are shared");
+    drop(clients);
+    drop(servers);
+    while lab.gateway.as_ref().unwrap().usage().connections > 0 {
+        assert!(start.elapsed() < PATIENCE * 2);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn refusing_host() {
+    let lab = Lab::new(POLICY);
+    lab.assert_reset("93.184.27.1:443", |event| {
+        matches!(event, Event::Failed { errno: nix::libc::ECONNREFUSED, .. })
+    });
+}
+
+fn dead_host() {
+    let limits = Limits { connect_timeout: Duration::from_millis(300), ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    // A listener whose queue is full answers no SYN.
+    let listener = TcpListener::bind("93.184.28.1:443").unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let filling: Vec<TcpStream> = std::iter::from_fn(|| {
+        let address = "93.184.28.1:443".parse().unwrap();
+        TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()
+    })
+    .take(4)
+    .collect();
+    assert!(!filling.is_empty() && filling.len() < 4, "the queue is full: {}", filling.len());
+    lab.assert_reset("93.184.28.1:443", |event| {
+        matches!(event, Event::Failed { errno: nix::libc::ETIMEDOUT, .. })
+    });
+}
+
+fn too_many_connections() {
+    let limits = Limits { connections: 3, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    echo_server("93.184.29.1:443");
+    let mut held: Vec<TcpStream> = (0..3).map(|_| lab.connect("93.184.29.1:443").unwrap()).collect();
+    for stream in &mut held {
+        echo(stream).unwrap();
+    }
+    lab.assert_reset("93.184.29.1:443", |event| *event == Event::LimitHit { which: Limit::Connections });
+    held.pop();
+    while lab.gateway.as_ref().unwrap().usage().connections > 2 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    lab.echoes("93.184.29.1:443").expect("there is room again");
+    echo(&mut held[0]).expect("the others never noticed");
+}
+
+fn the_end_of_the_gateway() {
+    let mut lab = Lab::new(POLICY);
+    echo_server("93.184.30.1:443");
+    let mut stream = lab.connect("93.184.30.1:443").unwrap();
+    echo(&mut stream).unwrap();
+    lab.gateway.take().unwrap().stop();
+    assert!(echo(&mut stream).is_err());
+    let error = lab.connect("93.184.30.1:443").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+fn udp_echo(address: &str) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
+    let socket = UdpSocket::bind(address).unwrap();
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&count);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 65_536];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = socket.send_to(&buffer[..length], client);
+        }
+    });
+    count
+}
+
+/// A socket inside that receives from `to` alone, as a resolver's would.
+fn udp_client(lab: &Lab, to: &str) -> UdpSocket {
+    let to: std::net::SocketAddr = to.parse().unwrap();
+    lab.inside(|| {
+        let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+        socket.connect(to).unwrap();
+        socket
+    })
+}
+
+fn datagrams() {
+    let lab = Lab::new(
+        "{ mode: allowlist, allow: [{ cidr: 93.184.31.0/24, ports: [443], protocol: udp }, { cidr: \"2600:9999:31::/48\", ports: [443], protocol: udp }] }",
+    );
+    udp_echo("93.184.31.1:443");
+    udp_echo("[2600:9999:31::1]:443");
+    let denied = udp_echo("93.184.31.1:80");
+    for to in ["93.184.31.1:443", "[2600:9999:31::1]:443"] {
+        let socket = udp_client(&lab, to);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        for length in [1, 1000, 30_000] {
+            socket.send(&vec![9; length]).unwrap();
+            let mut buffer = [0; 65_536];
+            assert_eq!(socket.recv(&mut buffer).unwrap(), length, "{to}");
+        }
+    }
+    assert_eq!(lab.gateway.as_ref().unwrap().usage().udp_flows, 2);
+    let socket = udp_client(&lab, "93.184.31.1:80");
+    for _ in 0..3 {
+        socket.send(b"x").unwrap();
+    }
+    lab.wait_for(|event| matches!(event, Event::Denied { port: 80, .. }));
+    let told = |event: &&Event| matches!(event, Event::Denied { port: 80, .. });
+    assert_eq!(lab.events().iter().filter(told).count(), 1, "a flow is told of once");
+    assert_eq!(denied.load(Ordering::SeqCst), 0);
+    // TCP is not allowed by a rule for UDP.
+    lab.assert_reset("93.184.31.1:443", |event| matches!(event, Event::Denied { port: 443, .. }));
+}
+
+fn too_many_flows() {
+    let limits = Limits { udp_flows: 2, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    udp_echo("93.184.32.1:443");
+    for _ in 0..5 {
+        let socket = udp_client(&lab, "93.184.32.1:443");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send(b"x").unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1, "the newest has its turn");
+    }
+    lab.wait_for(|event| *event == Event::LimitHit { which: Limit::UdpFlows });
+    assert!(lab.gateway.as_ref().unwrap().usage().udp_flows <= 3);
+}
