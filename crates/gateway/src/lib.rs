@@ -48,6 +48,9 @@ mod tcp;
 mod tell;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Config, Limits, Mutant, Sockets, Usage};
 pub use event::{Event, Limit, Reason};
 pub use gateway::{Gateway, Inside};

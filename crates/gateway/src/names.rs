@@ -179,6 +179,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::tests::cases(1000)))]
+
         #[test]
         fn an_address_never_changes_its_name_while_in_use(
             steps in prop::collection::vec((0usize..4, 0u32..12, 0u64..40), 1..200),

@@ -199,6 +199,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::tests::cases(1000)))]
+
         #[test]
         fn every_form_of_an_address_is_that_address(bits: u32) {
             let address = Ipv4Addr::from_bits(bits);

@@ -2,10 +2,14 @@
 
 mod names;
 mod policy;
+mod proxy;
+mod publish;
+mod random;
+mod redirect;
 mod relay;
 
 use crate::Case;
 
 pub(crate) fn all() -> Vec<Case> {
-    [policy::ALL, names::ALL, relay::ALL].concat()
+    [policy::ALL, names::ALL, proxy::ALL, publish::ALL, random::ALL, redirect::ALL, relay::ALL].concat()
 }

@@ -45,13 +45,14 @@ const INSIDE: &[&str] = &[
 ];
 
 /// The ports that are listened on inside.
-const PORTS: &[u16] = &[53, 80, 443, 1080, 3128];
+const PORTS: &[u16] = &[53, 80, 443, 1080, 3128, 8081, 8082];
 
 /// Enters the world. Must be called before there is a second thread.
 pub(crate) fn enter() -> Result<(), String> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    if std::env::var_os("PALISADE_TEST_CONNECTIONS").is_some() {
-        let wanted = 100_000;
+    // Four descriptors a connection: this process holds both ends of both. Before the namespace, which forbids it.
+    let connections = std::env::var("PALISADE_TEST_CONNECTIONS").ok().and_then(|count| count.parse().ok());
+    if let Some(wanted) = connections.map(|count: u64| 5 * count).filter(|&wanted| wanted > 10_000) {
         nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, wanted)
             .map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
     }
@@ -138,6 +139,11 @@ impl Lab {
         let gateway = Gateway::start(config, sockets, move |event| told.lock().expect("lock").push(event));
         lab.gateway = Some(gateway.expect("a gateway"));
         lab
+    }
+
+    /// The namespace, to be entered.
+    pub(crate) fn namespace(&self) -> File {
+        self.namespace.try_clone().expect("a descriptor")
     }
 
     /// Does `work` inside.
