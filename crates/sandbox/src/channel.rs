@@ -134,6 +134,13 @@ pub(crate) enum Message {
     },
     /// From the first process, with a descriptor: the directory that takes up the changes of a workspace that is kept apart.
     Workspace,
+    /// From the first process, with a descriptor: a file system of the plan whose size is limited.
+    FileSystem {
+        /// Its number, by which the plan's limits know it.
+        number: i32,
+    },
+    /// From the first process: no further process could be made a moment ago.
+    NoMoreProcesses,
     /// From the first process: every step is done; programs can be started.
     Ready,
     /// The step at this index failed; nothing was run.
@@ -221,6 +228,8 @@ impl Message {
             Self::Listener => [15, 0, 0, 0],
             Self::Checkpoint { step } => [16, step, 0, 0],
             Self::Workspace => [17, 0, 0, 0],
+            Self::FileSystem { number } => [18, number, 0, 0],
+            Self::NoMoreProcesses => [19, 0, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -258,6 +267,8 @@ impl Message {
             15 => Self::Listener,
             16 => Self::Checkpoint { step: a },
             17 => Self::Workspace,
+            18 => Self::FileSystem { number: a },
+            19 => Self::NoMoreProcesses,
             _ => return None,
         })
     }
@@ -278,6 +289,8 @@ impl Message {
             | Self::Stop
             | Self::Checkpoint { .. }
             | Self::Workspace
+            | Self::FileSystem { .. }
+            | Self::NoMoreProcesses
             | Self::Ready
             | Self::Listener
             | Self::StepFailed { .. } => None,
@@ -409,6 +422,9 @@ mod tests {
             Message::Signal { program: -1, signal: 15 },
             Message::Stop,
             Message::Checkpoint { step: 3 },
+            Message::Workspace,
+            Message::FileSystem { number: 2 },
+            Message::NoMoreProcesses,
             Message::Ready,
             Message::Listener,
             Message::ForkFailed { program: 1, errno: 11 },

@@ -12,15 +12,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use palisade_sys::process::{self, ForkedChild, Reaped};
 use palisade_sys::signal::{self, SIGCHLD, SIGKILL, SignalSet};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::channel::{Channel, FIRST, Message, Received};
+use crate::limits::{self, Watched};
 use crate::prepare::Prepared;
 use crate::program;
 
 /// How many programs can run at the same time that init has started itself.
 const MOST_PROGRAMS: usize = 64;
+
+/// How often to ask whether another process could be made, where nothing counts how often none could.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: limits::LOOK.subsec_nanos() as i64 };
 
 /// The programs that run: process id and number.
 type Programs = [Option<(i32, i32)>; MOST_PROGRAMS];
@@ -34,13 +39,18 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
     // Whatever else the caller had open a step has closed, and only that step: one that is left out must show.
     let Ok(channel) = channel.above_standard() else { process::exit(1) };
     let spent = (0..=2).chain(prepared.trees.iter().copied()).filter(|fd| *fd != signals.as_raw_fd());
-    if process::close_each(proof, spent).is_err() || channel.send(Message::Ready, &[]).is_err() {
+    if process::close_each(proof, spent).is_err() {
         process::exit(1);
     }
+    hand_over(&prepared.watched, &channel);
+    if channel.send(Message::Ready, &[]).is_err() {
+        process::exit(1);
+    }
+    let mut asking = prepared.watched.processes;
     let mut programs: Programs = [None; MOST_PROGRAMS];
     loop {
         let mut waiting = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&channel, PollFlags::IN)];
-        match poll(&mut waiting, None) {
+        match poll(&mut waiting, asking.then_some(&LOOK)) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(_) => process::exit(1),
@@ -49,6 +59,11 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
         if told.intersects(PollFlags::HUP | PollFlags::ERR) {
             // The supervisor is gone: nobody is left to obey or to report to.
             process::exit(1);
+        }
+        // Before anything is reaped: what has ended counts until then, and may have ended because it could not fork.
+        if asking && !process::could_fork() {
+            let _ = channel.send(Message::NoMoreProcesses, &[]);
+            asking = false;
         }
         if !signalled.is_empty() {
             drain(signals.as_fd());
@@ -75,6 +90,16 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
                 }
                 Some(_) | None => process::exit(1),
             }
+        }
+    }
+}
+
+/// Gives the supervisor the file systems that it is to look at, while nothing else has run in them.
+fn hand_over(watched: &Watched, channel: &Channel) {
+    for (number, (path, _)) in (0..).zip(&watched.file_systems) {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        if let Ok(file_system) = rustix::fs::open(path.as_c_str(), flags, Mode::empty()) {
+            let _ = channel.send(Message::FileSystem { number }, &[file_system.as_fd()]);
         }
     }
 }

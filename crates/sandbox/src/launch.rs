@@ -12,6 +12,7 @@ use crate::cgroup::{Cgroups, Failed};
 use crate::channel::{Channel, Message};
 use crate::child;
 use crate::failure::Failure;
+use crate::limits::Watched;
 use crate::placeholder::Placeholders;
 use crate::prepare::Prepared;
 use crate::supervise::Forwarding;
@@ -25,7 +26,8 @@ pub(crate) struct Launched {
     pub(crate) channel: Channel,
     pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
-    /// Whether refused calls are asked about.
+    /// Limits that have to be looked at.
+    pub(crate) watched: Watched,
     /// The workspace, if it is kept apart from the real directories.
     pub(crate) workspace: Option<Workspace>,
     /// What the run has put on the host.
@@ -80,6 +82,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         pidfd,
         channel,
         wall_time: prepared.wall_time,
+        watched: prepared.watched,
         words: prepared.words,
         workspace: prepared.workspace,
         _placeholders: placeholders,

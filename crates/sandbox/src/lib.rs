@@ -21,6 +21,7 @@ mod front;
 mod init;
 mod janitor;
 mod launch;
+mod limits;
 mod operands;
 mod outcome;
 mod placeholder;
@@ -50,7 +51,8 @@ pub use prepare::PrepareError;
 pub use registry::{NameError, Record, Registry};
 pub use relay::Stream;
 pub use report::{
-    DenialsReport, EndingReport, LimitHitReport, OutputReport, Report, SCHEMA, StreamReport, UsageReport,
+    DenialsReport, EndingReport, LimitHitReport, LimitUnseenReport, OutputReport, Report, SCHEMA,
+    StreamReport, UsageReport,
 };
 pub use sandbox::{Child, Decision, Sandbox, decide};
 pub use start::run;

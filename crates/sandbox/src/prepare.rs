@@ -28,6 +28,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::cgroup::Groups;
 use crate::launch::pair;
+use crate::limits::Watched;
 use crate::operands::{Operation, Program, Source, WorkspacePart};
 use crate::placeholder::{self, Placeholders};
 use crate::workspace::Workspace;
@@ -161,6 +162,8 @@ pub(crate) struct Prepared {
     /// Where every program starts.
     pub(crate) directory: CString,
     pub(crate) wall_time: Option<Duration>,
+    /// Limits that have to be looked at.
+    pub(crate) watched: Watched,
     /// For error messages: what each step is, in the words of the plan.
     pub(crate) words: Vec<String>,
     /// What the plan has put on the host.
@@ -224,6 +227,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         search: search(plan)?,
         directory: c_string(plan.directory.as_os_str())?,
         wall_time: plan.wall_time,
+        watched: Watched::of(plan),
         words: plan
             .steps
             .iter()

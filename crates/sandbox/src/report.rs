@@ -7,6 +7,7 @@ use palisade_plan::{Coverage, Plan};
 use serde::Serialize;
 
 use crate::denials::{Denied, UNHEARD, UNSEEN};
+use crate::limits;
 use crate::outcome::{Ending, Outcome, Usage};
 use crate::relay::Stream;
 
@@ -32,6 +33,10 @@ pub struct Report {
     pub exit_code: u8,
     /// The limits that were run into, as far as the kernel lets the supervisor see it.
     pub limits_hit: Vec<LimitHitReport>,
+    /// The limits of which it is known that nothing ran into them.
+    pub limits_not_hit: Vec<String>,
+    /// The limits that may have been run into, or not: nobody could see it.
+    pub limits_unseen: Vec<LimitUnseenReport>,
     /// What was refused, as far as it can be seen.
     pub denials: DenialsReport,
     /// The streams of output that passed through the supervisor.
@@ -134,6 +139,15 @@ pub struct LimitHitReport {
     pub times: Option<u64>,
 }
 
+/// A limit that somebody may have run into unseen.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitUnseenReport {
+    /// The clause of the policy.
+    pub clause: String,
+    /// Why it cannot be seen.
+    pub why: &'static str,
+}
+
 /// Both streams. Absent where the workload had the caller's own descriptor.
 #[derive(Clone, Debug, Serialize)]
 pub struct OutputReport {
@@ -164,6 +178,7 @@ impl Report {
     /// The report of `outcome` under `plan`. `kernel` is the host's if the plan was decided there.
     pub fn new(plan: &Plan, kernel: Option<&str>, outcome: &Outcome) -> Self {
         let decided = kernel.is_some();
+        let (not_hit, unseen) = limits::others(plan, &outcome.limits_hit);
         Self {
             schema: SCHEMA,
             policy: plan.policy.clone(),
@@ -176,6 +191,11 @@ impl Report {
                 .limits_hit
                 .iter()
                 .map(|hit| LimitHitReport { clause: hit.clause.to_string(), times: hit.times })
+                .collect(),
+            limits_not_hit: not_hit.iter().map(ToString::to_string).collect(),
+            limits_unseen: unseen
+                .into_iter()
+                .map(|(clause, why)| LimitUnseenReport { clause: clause.to_string(), why })
                 .collect(),
             denials: DenialsReport::from(outcome.denied.as_deref()),
             output: OutputReport {

@@ -21,9 +21,11 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
+use crate::limits::{self, Gauges};
 use crate::outcome::{Ending, LimitHit, Outcome, Usage};
 use crate::ready::ready;
 use crate::service::{Client, Service};
+use crate::workspace::Workspace;
 
 /// How long a workload may take to end after SIGTERM at the wall-time limit, before everything is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -91,6 +93,9 @@ pub(crate) struct Supervisor<'a> {
     /// When to look at the processor time again.
     look: Option<Instant>,
     out_of_cpu_time: bool,
+    gauges: Gauges,
+    /// When to look at them again.
+    next_gauging: Option<Instant>,
     ending: Option<Ending>,
     limits_hit: Vec<LimitHit>,
     denials: Denials,
@@ -119,6 +124,8 @@ impl<'a> Supervisor<'a> {
             deadline: None,
             look: None,
             out_of_cpu_time: false,
+            gauges: Gauges::default(),
+            next_gauging: None,
             ending: None,
             limits_hit: Vec::new(),
             denials: Denials::default(),
@@ -161,7 +168,7 @@ impl<'a> Supervisor<'a> {
             (Some(ending), _) => ending,
         };
         self.note_truncation();
-        let ending = self.note_limits(ending);
+        let ending = self.note_limits(ending, usage.cpu_user + usage.cpu_system);
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
         let denied = self.denials.told();
         let workspace = self.launched.workspace.take();
@@ -211,6 +218,9 @@ impl<'a> Supervisor<'a> {
         if self.look.is_some_and(|look| look <= Instant::now()) {
             self.look_at_cpu_time();
         }
+        if self.next_gauging.is_some_and(|next| next <= Instant::now()) {
+            self.look_at_file_systems();
+        }
         None
     }
 
@@ -231,7 +241,7 @@ impl<'a> Supervisor<'a> {
         }
         let relays = self.front.interests();
         sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
-        let next = self.deadline.into_iter().chain(self.look).min();
+        let next = self.deadline.into_iter().chain(self.look).chain(self.next_gauging).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         ready(sources, left.and_then(|left| Timespec::try_from(left).ok()))
     }
@@ -264,6 +274,22 @@ impl<'a> Supervisor<'a> {
                 {
                     workspace.changes_are_in(upper);
                 }
+                None
+            }
+            Message::FileSystem { number } => {
+                let known = usize::try_from(number)
+                    .ok()
+                    .and_then(|number| self.launched.watched.file_systems.get(number));
+                if let (Some((_, clause)), Some(file_system)) =
+                    (known, descriptors.into_iter().flatten().next())
+                {
+                    self.gauges.add(clause.clone(), file_system);
+                    self.next_gauging = Some(Instant::now() + limits::LOOK);
+                }
+                None
+            }
+            Message::NoMoreProcesses => {
+                self.hit_once(Clause::new("resources.processes"));
                 None
             }
             Message::Terminal { program: FIRST } => {
@@ -338,7 +364,7 @@ impl<'a> Supervisor<'a> {
             self.kill();
             self.deadline = None;
         } else {
-            self.hit("resources.wall_time");
+            self.hit(Clause::new("resources.wall_time"));
             self.end(Ending::WallTime);
         }
     }
@@ -350,16 +376,26 @@ impl<'a> Supervisor<'a> {
             Some(Look::Again(after)) => Some(Instant::now() + after),
             Some(Look::UsedUp) => {
                 self.out_of_cpu_time = true;
-                self.hit("resources.cpu_time");
+                self.hit(Clause::new("resources.cpu_time"));
                 self.kill();
                 None
             }
         };
     }
 
+    fn look_at_file_systems(&mut self) {
+        let workspace = self.launched.workspace.as_ref().and_then(Workspace::file_system);
+        let disk = workspace.is_some_and(limits::is_full).then_some(limits::DISK);
+        for clause in self.gauges.full().into_iter().chain(disk) {
+            self.hit_once(clause);
+        }
+        self.next_gauging = Some(Instant::now() + limits::LOOK);
+    }
+
     /// Notes the limits whose counters are read at the end, and those that a signal of the kernel tells of. The ending,
     /// with what they say about it.
-    fn note_limits(&mut self, ending: Ending) -> Ending {
+    fn note_limits(&mut self, ending: Ending, cpu_time: Duration) -> Ending {
+        self.look_at_file_systems();
         for hit in self.launched.groups.hits() {
             self.emit(|| Event::LimitHit { clause: hit.clause.clone() });
             self.limits_hit.push(hit);
@@ -367,10 +403,14 @@ impl<'a> Supervisor<'a> {
         let clause = match ending {
             Ending::Signaled(SIGXCPU) => Some("resources.cpu_time"),
             Ending::Signaled(SIGXFSZ) => Some("resources.file_size"),
+            // The kernel kills at once at a hard limit (setrlimit(2)); only the time tells that it was this one.
+            Ending::Signaled(KILLED) if self.launched.watched.is_cpu_time(cpu_time) => {
+                Some("resources.cpu_time")
+            }
             _ => None,
         };
         if let Some(clause) = clause {
-            self.hit(clause);
+            self.hit_once(Clause::new(clause));
         }
         let for_memory = self.limits_hit.iter().any(|hit| hit.clause.as_str() == "resources.memory");
         // The first process and with it everything else: by this supervisor, or by the kernel, which looks for somebody to
@@ -397,14 +437,18 @@ impl<'a> Supervisor<'a> {
     }
 
     fn note_truncation(&mut self) {
-        let clause = "resources.output";
-        if self.front.is_truncated() && !self.limits_hit.iter().any(|hit| hit.clause.as_str() == clause) {
+        if self.front.is_truncated() {
+            self.hit_once(Clause::new("resources.output"));
+        }
+    }
+
+    fn hit_once(&mut self, clause: Clause) {
+        if !self.limits_hit.iter().any(|hit| hit.clause == clause) {
             self.hit(clause);
         }
     }
 
-    fn hit(&mut self, clause: &'static str) {
-        let clause = Clause::new(clause);
+    fn hit(&mut self, clause: Clause) {
         self.emit(|| Event::LimitHit { clause: clause.clone() });
         self.limits_hit.push(LimitHit { clause, times: None });
     }
@@ -441,6 +485,8 @@ impl<'a> Supervisor<'a> {
             | Message::Signal { .. }
             | Message::Stop
             | Message::Workspace
+            | Message::FileSystem { .. }
+            | Message::NoMoreProcesses
             | Message::Terminal { .. } => Ending::Lost,
         }
     }

@@ -9,7 +9,7 @@ mod write;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -148,6 +148,11 @@ impl Workspace {
         if let Some(parts) = Arc::get_mut(&mut self.0) {
             parts.upper = Some(upper);
         }
+    }
+
+    /// The file system that takes up the changes, if it was handed over.
+    pub(crate) fn file_system(&self) -> Option<BorrowedFd<'_>> {
+        self.0.upper.as_ref().map(AsFd::as_fd)
     }
 
     /// What was changed, compared with the real directories as they are now.

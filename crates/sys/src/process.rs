@@ -134,6 +134,19 @@ pub fn fork_unnoticed() -> Result<Forked> {
     }
 }
 
+/// Whether the caller could make another process as far as RLIMIT_NPROC goes, found out by a clone(2) that makes none.
+///
+/// The kernel checks that limit, and its own of processes altogether, before it stores the descriptor that CLONE_PIDFD asks
+/// for; at an address where nothing can be stored the call ends there, with EFAULT (`copy_process` in kernel/fork.c).
+pub fn could_fork() -> bool {
+    /// Belongs to the kernel, in every process.
+    const NOWHERE: usize = usize::MAX & !7;
+    let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: the call never succeeds, so that no process ever shares this memory: nothing can be stored at that address.
+    let made = Errno::check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, NOWHERE, 0, 0) });
+    made != Err(Errno(libc::EAGAIN))
+}
+
 /// Which side of a fork returned.
 #[derive(Debug)]
 pub enum Forked {
