@@ -1,4 +1,4 @@
-//! What is mounted below a path: /proc/self/mountinfo (proc(5)).
+//! What is mounted below a path, and where else the same files are: /proc/self/mountinfo (proc(5)).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,13 +6,24 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use palisade_plan::facts::Kind;
+use palisade_plan::facts::{Alias, Kind};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::paths::kind;
 
-/// The mounts of this process, by number, with their points.
-pub(crate) struct Mounts(Vec<(u64, PathBuf)>);
+/// The mounts of this process.
+pub(crate) struct Mounts(Vec<Mount>);
+
+/// One mount.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    id: u64,
+    /// `major:minor`, the same for all mounts of one file system.
+    device: Vec<u8>,
+    /// Which directory or file of the file system it shows.
+    root: PathBuf,
+    point: PathBuf,
+}
 
 impl Mounts {
     /// Reads the list. Empty where it cannot be read: then none is known.
@@ -23,22 +34,55 @@ impl Mounts {
 
     /// What is mounted below `path` and can be seen there: a later mount may cover an earlier one.
     pub(crate) fn below(&self, path: &Path) -> BTreeMap<PathBuf, Kind> {
-        let below = self.0.iter().filter(|(_, point)| point.starts_with(path) && point != path);
-        below.filter_map(|(id, point)| Some((point.clone(), visible(*id, point)?))).collect()
+        let below = self.0.iter().filter(|mount| mount.point.starts_with(path) && mount.point != path);
+        below.filter_map(|mount| Some((mount.point.clone(), visible(mount.id, &mount.point)?))).collect()
+    }
+
+    /// Other places at which what stands at `path`, which has no symbolic link in it, is seen, or a part of it: every
+    /// other mount of the same file system shows it that shows something above or below it.
+    pub(crate) fn aliases(&self, path: &Path) -> BTreeMap<PathBuf, Alias> {
+        let Some(own) = number(path).and_then(|id| self.0.iter().find(|mount| mount.id == id)) else {
+            return BTreeMap::new();
+        };
+        let Ok(below) = path.strip_prefix(&own.point) else { return BTreeMap::new() };
+        let inside = joined(&own.root, below);
+        let same = self.0.iter().filter(|mount| mount.device == own.device && mount.id != own.id);
+        same.filter_map(|mount| {
+            let (place, above) = match inside.strip_prefix(&mount.root) {
+                Ok(below) => (joined(&mount.point, below), 0),
+                Err(_) => {
+                    let above = mount.root.strip_prefix(&inside).ok()?.components().count();
+                    (mount.point.clone(), above)
+                }
+            };
+            let kind = visible(mount.id, &place)?;
+            (place != path).then_some((place, Alias { kind, above }))
+        })
+        .collect()
     }
 }
 
-fn visible(id: u64, point: &Path) -> Option<Kind> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let stat = statx(CWD, point, flags, StatxFlags::MNT_ID).ok()?;
-    (stat.stx_mnt_id == id).then(|| fs::symlink_metadata(point).ok().map(|metadata| kind(&metadata)))?
+/// Joining an empty path would add a slash.
+fn joined(path: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { path.to_path_buf() } else { path.join(below) }
 }
 
-/// The number and the point of one line.
-fn line(line: &[u8]) -> Option<(u64, PathBuf)> {
+/// The number of the mount that is seen at a path.
+fn number(path: &Path) -> Option<u64> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    Some(statx(CWD, path, flags, StatxFlags::MNT_ID).ok()?.stx_mnt_id)
+}
+
+fn visible(id: u64, point: &Path) -> Option<Kind> {
+    (number(point)? == id).then(|| fs::symlink_metadata(point).ok().map(|metadata| kind(&metadata)))?
+}
+
+fn line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    Some((id, PathBuf::from(OsString::from_vec(unescaped(fields.nth(3)?)))))
+    let path = |field| PathBuf::from(OsString::from_vec(unescaped(field)));
+    let device = fields.nth(1)?.to_vec();
+    Some(Mount { id, device, root: path(fields.next()?), point: path(fields.next()?) })
 }
 
 /// A field of the file: blanks, newlines and backslashes stand there as three octal digits.
@@ -69,10 +113,11 @@ mod tests {
     use super::{line, unescaped};
 
     #[test]
-    fn a_line_tells_number_and_point() {
-        let text = br"36 35 98:0 /mnt1 /mnt/a\040b\012c\134 rw,noatime master:1 - ext3 /dev/root rw";
-        let (id, point) = line(text).expect("a line");
-        assert_eq!((id, point.to_str()), (36, Some("/mnt/a b\nc\\")));
+    fn a_line_tells_number_device_root_and_point() {
+        let text = br"36 35 98:0 /mnt\0401 /mnt/a\040b\012c\134 rw,noatime master:1 - ext3 /dev/root rw";
+        let mount = line(text).expect("a line");
+        assert_eq!((mount.id, mount.device.as_slice()), (36, b"98:0".as_slice()));
+        assert_eq!((mount.root.to_str(), mount.point.to_str()), (Some("/mnt 1"), Some("/mnt/a b\nc\\")));
         assert!(line(b"").is_none());
     }
 

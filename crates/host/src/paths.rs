@@ -17,19 +17,22 @@ use crate::trial::IdMapTrial;
 /// How many symbolic links the kernel follows in one path (`MAXSYMLINKS`, path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-pub(crate) fn fact(
-    path: &Path,
-    caller: &Caller,
-    trial: &mut IdMapTrial,
-    mounts: Option<&Mounts>,
-) -> PathFact {
+/// What of mounts a policy needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) below: Option<&'a Mounts>,
+    pub(crate) aliases: Option<&'a Mounts>,
+}
+
+pub(crate) fn fact(path: &Path, caller: &Caller, trial: &mut IdMapTrial, mounts: Wanted<'_>) -> PathFact {
     let mut walk = Walk::default();
     let end = walk.to(path);
     let Walk { reached, links, .. } = walk;
     match end {
         End::Found(metadata) => {
             let idmap = caller.privileged.then(|| trial.attempt(&reached));
-            let mounts = mounts.map(|mounts| mounts.below(&reached)).unwrap_or_default();
+            let below = mounts.below.map(|mounts| mounts.below(&reached)).unwrap_or_default();
+            let aliases = mounts.aliases.map(|mounts| mounts.aliases(&reached)).unwrap_or_default();
             PathFact::Present(Present {
                 kind: kind(&metadata),
                 uid: metadata.uid(),
@@ -37,13 +40,18 @@ pub(crate) fn fact(
                 idmap,
                 canonical: reached,
                 links,
-                mounts,
+                mounts: below,
+                aliases,
             })
         }
         End::Missing { errno, reached, rest } => {
             let writable = writable(&reached);
             let kind = fs::symlink_metadata(&reached).map_or(Kind::Special, |metadata| kind(&metadata));
-            let reached = Reached { path: reached, kind, rest, writable };
+            let aliases = mounts.aliases.map(|mounts| mounts.aliases(&reached)).unwrap_or_default();
+            // What is mounted below has nothing to do with a path that does not exist.
+            let aliases =
+                aliases.into_iter().filter(|(_, alias)| alias.above == 0).map(|(place, _)| place).collect();
+            let reached = Reached { path: reached, kind, rest, writable, aliases };
             PathFact::Missing(Missing { reason: reason(errno), reached: Some(reached), links })
         }
         End::Unknown(errno) => PathFact::Missing(Missing { reason: reason(errno), reached: None, links }),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
 use palisade_plan::step::Controller;
 use palisade_plan::{named_paths, needed_controllers};
-use palisade_policy::{Policy, Workspace};
+use palisade_policy::{Access, Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
@@ -50,11 +50,19 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         Depth::Run => needed_controllers(policy, &caller, &kernel),
     };
     let mut idmap = trial::IdMapTrial::default();
-    let mounts = (policy.filesystem.workspace == Workspace::Overlay).then(Mounts::read);
+    let overlay = policy.filesystem.workspace == Workspace::Overlay;
+    // Where nothing is stricter than anything else, a second name of a file says the same as the first.
+    let strict = !policy.filesystem.no_execute.is_empty()
+        || policy.filesystem.rules.iter().any(|rule| rule.access != Access::ReadWrite);
+    let mounts = (overlay || strict).then(Mounts::read);
+    let wanted = paths::Wanted {
+        below: mounts.as_ref().filter(|_| overlay),
+        aliases: mounts.as_ref().filter(|_| strict),
+    };
     let paths = named_paths(policy, directory)
         .into_iter()
         .map(|path| {
-            let fact = paths::fact(&path, &caller, &mut idmap, mounts.as_ref());
+            let fact = paths::fact(&path, &caller, &mut idmap, wanted);
             (path, fact)
         })
         .collect();

@@ -169,6 +169,19 @@ pub struct Reached {
     pub rest: PathBuf,
     /// Whether the caller may make a file there.
     pub writable: Ability,
+    /// Other places at which the host shows the same.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub aliases: BTreeSet<PathBuf>,
+}
+
+impl Reached {
+    /// Where the missing path would be if this part of it were at `path`. Nothing is below what is no directory.
+    pub fn place_at(&self, path: &Path) -> PathBuf {
+        match self.kind {
+            Kind::Directory => path.join(&self.rest),
+            Kind::File | Kind::Special => path.to_path_buf(),
+        }
+    }
 }
 
 /// A file or directory that a policy names.
@@ -192,6 +205,20 @@ pub struct Present {
     /// What is mounted below it, as far as it can be seen. Asked only for a policy with an overlay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mounts: BTreeMap<PathBuf, Kind>,
+    /// Other places at which the host shows the same files, or a part of them. Asked only for a policy that could be
+    /// undone by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<PathBuf, Alias>,
+}
+
+/// Another place at which the host shows the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    /// What stands there.
+    pub kind: Kind,
+    /// How many names below the path that which is shown there begins: 0 for all of it.
+    pub above: usize,
 }
 
 /// What kind of file something is, as far as mounting over it is concerned.

@@ -30,6 +30,7 @@ fn host(name: &str, policy: &Policy) -> HostFacts {
             idmap: facts.caller.privileged.then_some(Ability::Available),
             links: Default::default(),
             mounts: Default::default(),
+            aliases: Default::default(),
         };
         facts.paths.insert(path, PathFact::Present(present));
     }

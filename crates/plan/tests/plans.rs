@@ -36,6 +36,7 @@ fn host(name: &str, policy: &Policy) -> HostFacts {
                 idmap: facts.caller.privileged.then_some(Ability::Available),
                 links: BTreeSet::new(),
                 mounts: BTreeMap::new(),
+                aliases: BTreeMap::new(),
             })
         };
         facts.paths.insert(path, fact);
@@ -54,6 +55,7 @@ fn missing(path: &Path) -> Missing {
             kind: Kind::Directory,
             rest: path.strip_prefix(parent).expect("a part of it").into(),
             writable: Ability::Available,
+            aliases: BTreeSet::new(),
         }),
         links: BTreeSet::new(),
     }

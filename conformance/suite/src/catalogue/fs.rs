@@ -3,6 +3,7 @@
 mod apart;
 mod names;
 mod rules;
+mod twice;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(apart::probes(world, &policy.filesystem, &resolved));
     probes.extend(names::probes(world, &resolved));
     probes.extend(names::through_the_link(world, &resolved));
+    probes.extend(twice::probes(world, &resolved));
     probes
 }
 

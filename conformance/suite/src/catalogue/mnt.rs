@@ -181,6 +181,7 @@ fn attributes(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
         // The lab mounts something below each workspace, which gets what the workspace gets.
         if points.iter().any(|point| world.work.dir.as_os_str() == point.as_str()) {
             points.push(world.work.submount.display().to_string());
+            points.extend(world.work.twice.iter().map(|(_, place)| place.display().to_string()));
         }
         points
     };

@@ -246,7 +246,9 @@ impl Lab {
     /// # Errors
     /// When something in it cannot be removed: a mount, most likely.
     pub fn discard(&self, work: &Workspace) -> Result<(), LabError> {
-        mounts::unmount_now(&work.submount)?;
+        for mount in work.twice.iter().map(|(_, place)| place).chain([&work.submount]) {
+            mounts::unmount_now(mount)?;
+        }
         fs::remove_dir_all(&work.dir).during(|| format!("remove {}", work.dir.display()))
     }
 

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::mount::mount_bind;
+
 use super::canary::Endpoint;
 use super::error::{During, LabError};
 use super::mounts::{self, Covered};
@@ -55,7 +57,14 @@ pub(super) fn workspace(work: &Workspace, link_to: &Path, submounts: &Presence) 
     }
     symlink(link_to, &work.link_out).during(|| format!("link {}", work.link_out.display()))?;
     symlink("nested", &work.alias).during(|| format!("link {}", work.alias.display()))?;
-    refresh(work)
+    refresh(work)?;
+    for (directory_of, place) in &work.twice {
+        directory(place, 0o755)?;
+        if submounts.is_planted() {
+            mount_bind(directory_of, place).during(|| format!("bind {}", place.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the plain files of a workspace, over whatever a workload left in their place.

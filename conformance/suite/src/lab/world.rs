@@ -117,6 +117,8 @@ pub struct Workspace {
     pub submount: PathBuf,
     /// A file in the submount that holds `allowed_marker`.
     pub submount_file: PathBuf,
+    /// Directories of the workspace, each with another place in it at which the lab shows the same (a bind mount).
+    pub twice: [(PathBuf, PathBuf); 2],
     /// An empty directory for mounts that the suite makes while a sandbox runs (propagation inwards).
     pub mountpoint: PathBuf,
     /// A git hook, executable.
@@ -144,6 +146,7 @@ impl Workspace {
             alias: dir.join("alias"),
             submount: dir.join("sub"),
             submount_file: dir.join("sub/file.txt"),
+            twice: [(dir.join(".git"), dir.join("twice/git")), (dir.join(".agent"), dir.join("twice/agent"))],
             mountpoint: dir.join("mountpoint"),
             git_hook: dir.join(".git/hooks/pre-commit"),
             dotenv: dir.join(".env"),
@@ -290,7 +293,7 @@ pub struct World {
     /// Whether root may write to the directories of the system (`/etc`, `/usr`, `/var`, ...) as on any host: what
     /// is written goes to a layer of the lab's own. Where it is absent they are read-only in the lab.
     pub system_writes: Presence,
-    /// Whether something is mounted at `Workspace::submount`.
+    /// Whether something is mounted at `Workspace::submount` and at the second places of `Workspace::twice`.
     pub submounts: Presence,
     /// Unix sockets to reach.
     pub services: Vec<UnixService>,

@@ -1,5 +1,6 @@
 //! The `filesystem` section: the new root, from the bottom up. The rules themselves are in [`rules`].
 
+mod aliases;
 mod apart;
 mod execution;
 mod protect;

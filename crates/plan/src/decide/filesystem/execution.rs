@@ -24,6 +24,34 @@ pub(super) fn places(entries: &[ResolvedEntry], facts: &HostFacts) -> BTreeSet<P
     entries.iter().filter_map(|entry| place(entry, facts)).collect()
 }
 
+/// The other places at which the host shows what these entries are about, as far as something is shown there.
+pub(super) fn aliases<'a>(
+    entries: &'a [ResolvedEntry],
+    facts: &HostFacts,
+    shown: impl Fn(&Path) -> bool,
+) -> Vec<(&'a ResolvedEntry, PathBuf)> {
+    let places = |entry: &'a ResolvedEntry| match facts.path(&entry.path) {
+        Some(PathFact::Present(present)) => {
+            present.aliases.keys().map(|place| (entry, place.clone())).collect()
+        }
+        Some(PathFact::Missing(_)) | None => Vec::new(),
+    };
+    entries.iter().flat_map(places).filter(|(_, place)| shown(place)).collect()
+}
+
+/// Forbids execution at the other places too.
+pub(super) fn forbid_aliases(
+    places: &[(&ResolvedEntry, PathBuf)],
+    facts: &HostFacts,
+    layout: &mut Layout,
+    draft: &mut Draft,
+) {
+    for (entry, place) in places {
+        let requested = format!("no_execute {}, the same files as {}", place.display(), entry.path.display());
+        forbid_at(entry, place, requested, facts, layout, draft);
+    }
+}
+
 /// The sandbox's own file systems stand where the host's would be.
 fn place(entry: &ResolvedEntry, facts: &HostFacts) -> Option<PathBuf> {
     if ["/tmp", "/dev/shm"].iter().any(|own| entry.path == Path::new(own)) {

@@ -125,8 +125,7 @@ pub(super) fn keep_missing(
 /// The place that a missing path would have, without symbolic links as far as that can be told.
 pub(super) fn place_of(name: &Path, missing: &Missing) -> PathBuf {
     match &missing.reached {
-        Some(reached) if reached.kind == Kind::Directory => reached.path.join(&reached.rest),
-        Some(reached) => reached.path.clone(),
+        Some(reached) => reached.place_at(&reached.path),
         None => name.to_path_buf(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, ResolvedEntry};
 
@@ -10,8 +10,8 @@ use super::super::layout::{Layout, Place};
 use super::super::process::outside_ids;
 use super::super::{Draft, Situation};
 use super::apart::Apart;
-use super::execution;
 use super::protect::{keep_missing, pin_way, place_of};
+use super::{aliases, execution};
 use crate::facts::{Ability, HostFacts, Missing, PathFact, Present};
 use crate::step::{IdMap, IdPair, MountAttributes, Step};
 
@@ -22,8 +22,32 @@ const OWN: &[&str] = &["/proc", "/dev"];
 pub(super) struct Rule<'a> {
     /// The clause, and the path as the policy and the directory of the run name it.
     pub(super) entry: &'a ResolvedEntry,
-    access: Access,
-    fact: &'a PathFact,
+    pub(super) access: Access,
+    pub(super) fact: &'a PathFact,
+    /// For a rule that is repeated at another place.
+    repeats: Option<&'a aliases::Derived>,
+}
+
+impl Rule<'_> {
+    /// Where the file that is reached is, or would be.
+    pub(super) fn place(&self) -> PathBuf {
+        match self.fact {
+            PathFact::Present(present) => present.canonical.clone(),
+            PathFact::Missing(missing) => place_of(&self.entry.path, missing),
+        }
+    }
+
+    /// Whether what leads to it has to stay what it is. Not at another place of files whose names are kept already: there
+    /// only the files count, and a mount goes along with the file that it covers.
+    fn keeps_names(&self) -> bool {
+        self.repeats.is_none_or(|rule| !rule.names_are_kept)
+    }
+
+    /// What it asks for, in the words of the coverage.
+    fn requested(&self, path: &Path) -> String {
+        let same = self.repeats.map(|rule| format!(", the same files as {}", rule.of.display()));
+        format!("{} {}{}", self.access.words(), path.display(), same.unwrap_or_default())
+    }
 }
 
 /// Plans every rule, and where the workload starts.
@@ -49,18 +73,26 @@ pub(super) fn rules(
         .iter()
         .map(|rule| {
             let fact = facts.path(&rule.entry.path).unwrap_or(&missing);
-            Rule { entry: &rule.entry, access: rule.access, fact }
+            Rule { entry: &rule.entry, access: rule.access, fact, repeats: None }
         })
         .collect();
+    let repeated = aliases::derived(&rules, layout);
+    let noexec_aliases = execution::aliases(resolved.no_execute(), facts, |place| {
+        aliases::shown(place, &rules, layout).is_some_and(|access| access != Access::Hidden)
+    });
+    rules.extend(repeated.iter().map(|derived| Rule {
+        entry: &derived.entry,
+        access: derived.access,
+        fact: &derived.fact,
+        repeats: Some(derived),
+    }));
     // By the file that is reached, not the name that is typed; at equal depth the strictest comes last and covers.
     rules.sort_by_key(|rule| {
-        let place = match rule.fact {
-            PathFact::Present(present) => present.canonical.clone(),
-            PathFact::Missing(missing) => place_of(&rule.entry.path, missing),
-        };
+        let place = rule.place();
         (place.components().count(), place, std::cmp::Reverse(rule.access))
     });
     layout.noexec = execution::places(resolved.no_execute(), facts);
+    layout.noexec.extend(noexec_aliases.iter().map(|(_, place)| place.clone()));
     // A hidden directory that shows something below it has to be searchable.
     let visible: Vec<PathBuf> = rules
         .iter()
@@ -93,6 +125,7 @@ pub(super) fn rules(
         }
     }
     execution::forbid(resolved.no_execute(), facts, layout, draft);
+    execution::forbid_aliases(&noexec_aliases, facts, layout, draft);
     workspace.close(draft);
     if layout.enclosing(&situation.directory).host
         && layout.enclosing(&situation.directory).access != Access::Hidden
@@ -147,7 +180,7 @@ fn acceptable(rule: &Rule<'_>, present: &Present, draft: &mut Draft) -> bool {
 /// A rule about nothing.
 fn missing_path(rule: &Rule<'_>, missing: &Missing, layout: &mut Layout, draft: &mut Draft) {
     let (clause, name) = (&rule.entry.clause, &rule.entry.path);
-    let requested = format!("{} {}", rule.access.words(), name.display());
+    let requested = rule.requested(name);
     match rule.access {
         Access::Hidden => keep_missing(clause, requested, name, missing, layout, draft),
         _ if !rule.entry.optional => draft.refuse(
@@ -166,7 +199,7 @@ fn missing_path(rule: &Rule<'_>, missing: &Missing, layout: &mut Layout, draft: 
 /// Covers a path with something empty.
 fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut Layout, draft: &mut Draft) {
     let path = &present.canonical;
-    let requested = format!("hidden {}", path.display());
+    let requested = rule.requested(path);
     if !layout.enclosing(path).host && !layout.is_mount(path) {
         // Another file may stand there in the sandbox's own file systems.
         keep_missing(&rule.entry.clause, requested, path, &Missing::unknown("not shown"), layout, draft);
@@ -177,7 +210,9 @@ fn hide(rule: &Rule<'_>, present: &Present, visible: &[PathBuf], layout: &mut La
         draft.enforced(&rule.entry.clause, requested, "inside a hidden path");
         return;
     }
-    pin_way(&rule.entry.clause, path, &present.links, layout, draft);
+    if rule.keeps_names() {
+        pin_way(&rule.entry.clause, path, &present.links, layout, draft);
+    }
     let shows_more = visible.iter().any(|shown| shown.starts_with(path) && shown != path);
     if shows_more {
         // Searchable but not readable; a private file system, so that the rules below can make their mount points.
@@ -206,7 +241,7 @@ fn show(
     draft: &mut Draft,
 ) {
     let path = &present.canonical;
-    let requested = format!("{} {}", rule.access.words(), path.display());
+    let requested = rule.requested(path);
     let mut notes = Vec::new();
     if *path != rule.entry.path {
         layout.make_link(draft, &rule.entry.clause, &rule.entry.path, path);
@@ -225,7 +260,9 @@ fn show(
         draft.enforced(&rule.entry.clause, requested, "part of a mount above it");
         return;
     }
-    pin_way(&rule.entry.clause, path, &present.links, layout, draft);
+    if rule.keeps_names() {
+        pin_way(&rule.entry.clause, path, &present.links, layout, draft);
+    }
     let Ok(idmap) = idmap(rule, present, facts, situation, &mut notes, draft) else { return };
     layout.make_mount_point(draft, &rule.entry.clause, path, present.kind);
     let attributes = MountAttributes {
