@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::Reader;
 use super::reader::Fields;
 use crate::address::embedded::Form;
-use crate::address::{metadata, special_use};
+use crate::address::{metadata, special_use, synthetic};
 use crate::diagnostic::printable;
 use crate::host;
 use crate::limits;
@@ -219,6 +219,20 @@ fn port(reader: &mut Reader<'_>, node: &Node) -> Option<u16> {
     port
 }
 
+/// Reports a rule of which everything is what the gateway gives to names: it would be dialled as a name.
+fn lint_synthetic(reader: &mut Reader<'_>, node: &Node, backend: Backend, net: IpNet) {
+    let taken = [IpNet::from(synthetic::RANGE_V4), IpNet::from(synthetic::RANGE_V6)];
+    if !matches!(backend, Backend::Auto | Backend::Gateway) {
+        return;
+    }
+    if let Some(range) = taken.into_iter().find(|range| range.contains(&net)) {
+        reader
+            .report(node, format!("rule cannot act: `{net}` is where names get their addresses"))
+            .label(format!("in {range}, inside a sandbox"))
+            .help("use another range, or another `backend`");
+    }
+}
+
 /// Reports rules that cannot act.
 fn lint(reader: &mut Reader<'_>, network: &Network, rules: &[(&Node, AllowRule)]) {
     for (node, rule) in rules {
@@ -242,6 +256,11 @@ fn lint(reader: &mut Reader<'_>, network: &Network, rules: &[(&Node, AllowRule)]
                 lint_metadata(reader, node, &rule.peer);
             }
             NetworkMode::Open | NetworkMode::Allowlist => {}
+        }
+        if let Peer::Cidr(net) = rule.peer
+            && network.mode != NetworkMode::None
+        {
+            lint_synthetic(reader, node, network.backend, net);
         }
     }
 }
