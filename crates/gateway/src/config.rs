@@ -44,7 +44,8 @@ pub struct Limits {
     /// TCP connections, those to the resolver and the proxies included. An idle one costs two descriptors and about
     /// 2 KiB. Default 16,384.
     pub connections: usize,
-    /// Connections to upstream that are being resolved or made. Default 512.
+    /// Upstreams that are being resolved or made at a time; what comes beyond that waits its turn, for as long as
+    /// `connect_timeout`. Each costs up to ten descriptors. Default 256.
     pub pending: usize,
     /// UDP flows: pairs of a client's and a dialled address. Each costs a descriptor. Default 512.
     pub udp_flows: usize,
@@ -72,7 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
-            pending: 512,
+            pending: 256,
             udp_flows: 512,
             udp_idle: Duration::from_secs(60),
             names: 4_096,
@@ -86,12 +87,31 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// These limits, lowered so far that at their worst they take at most `descriptors`.
+    ///
+    /// A gateway shares its descriptors with whatever else its process does: [`crate::Gateway::start`] applies this to
+    /// three quarters of the soft limit `RLIMIT_NOFILE` (getrlimit(2)), which the process may raise before.
+    pub fn fitting(self, descriptors: usize) -> Self {
+        let pipes = self.pipes.min(descriptors / 32);
+        let udp_flows = self.udp_flows.min(descriptors / 8);
+        let pending = self.pending.min((descriptors / 40).max(1));
+        let taken = 2 * pipes + udp_flows + DESCRIPTORS_PENDING * pending;
+        let connections = self.connections.min(descriptors.saturating_sub(taken) / 2);
+        Self { connections, pending, udp_flows, pipes, ..self }
+    }
+}
+
+/// What one pending upstream takes: a question to a resolver for each family, or as many attempts as are made at a time.
+const DESCRIPTORS_PENDING: usize = 10;
+
 /// The sockets to serve. All were made inside the sandbox's network namespace; all are set to non-blocking here.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Listening stream sockets.
     pub tcp: Vec<OwnedFd>,
-    /// Bound datagram sockets with `IP_PKTINFO` or `IPV6_RECVPKTINFO` set.
+    /// Bound datagram sockets with `IP_PKTINFO` or `IPV6_RECVPKTINFO` set. An answer comes from the port that the
+    /// socket is bound to: a packet filter that turns other ports to it must turn the answers back.
     pub udp: Vec<OwnedFd>,
 }
 
@@ -183,5 +203,34 @@ impl Mutant {
     /// The mutant called `name`.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|&&(known, _)| known == name).map(|&(_, mutant)| mutant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn limits_fit_into_the_descriptors(descriptors in 64usize..200_000) {
+            let Limits { connections, pending, udp_flows, pipes, .. } = Limits::default().fitting(descriptors);
+            prop_assert!(2 * connections + DESCRIPTORS_PENDING * pending + udp_flows + 2 * pipes <= descriptors);
+            prop_assert!(connections > 0 && pending > 0 && udp_flows > 0 && pipes > 0);
+        }
+    }
+
+    #[test]
+    fn what_fits_stays() {
+        assert_eq!(Limits::default().fitting(100_000), Limits::default());
+    }
+
+    #[test]
+    fn mutants_have_names() {
+        for (name, mutant) in Mutant::ALL {
+            assert_eq!(Mutant::from_name(name), Some(*mutant));
+        }
+        assert_eq!(Mutant::from_name("none"), None);
     }
 }

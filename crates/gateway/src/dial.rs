@@ -12,13 +12,16 @@ use tokio::time::{sleep, timeout};
 /// How long an address may take before the next is tried beside it (RFC 8305, 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// How many addresses are tried.
+const MAX_ATTEMPTS: usize = 8;
+
 /// Connects to whichever of `addresses` answers first; they are tried in turn, IPv6 first, families alternating.
 ///
 /// # Errors
 ///
 /// The error that tells most: refused before timed out before unreachable.
 pub(crate) async fn dial(addresses: &[SocketAddr], within: Duration) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut left = in_turn(addresses).into_iter();
+    let mut left = in_turn(addresses).into_iter().take(MAX_ATTEMPTS);
     let mut attempts = JoinSet::new();
     let mut worst = Errno::EHOSTUNREACH;
     let race = async {

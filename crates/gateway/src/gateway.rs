@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::SigSet;
 use palisade_policy::Publish;
 use tokio::net::TcpListener;
@@ -54,10 +55,13 @@ impl Gateway {
     ///
     /// Those of making a thread or an epoll instance, and sockets that are not what they should be.
     pub fn start(
-        config: Config,
+        mut config: Config,
         sockets: Sockets,
         events: impl Fn(Event) + Send + 'static,
     ) -> io::Result<Self> {
+        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX) / 4 * 3;
+        config.limits = config.limits.fitting(descriptors);
         let counters = Arc::new(Counters::default());
         let (orders, receiver) = unbounded_channel();
         let (ready, started) = mpsc::sync_channel(1);

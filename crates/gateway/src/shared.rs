@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use palisade_policy::address::synthetic;
 use palisade_policy::{Clause, Protocol};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::config::{Config, Limits, Mutant};
 use crate::decide::{Denial, Judge};
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) teller: Teller,
     pub(crate) pipes: Rc<Pipes>,
+    pending: Semaphore,
     /// How many bytes of datagrams wait for their upstream.
     pub(crate) early: Cell<usize>,
 }
@@ -63,6 +66,13 @@ pub(crate) enum Unopened {
     Failed(Errno),
     /// There are too many.
     Limited,
+}
+
+/// An upstream that is being made.
+#[derive(Debug)]
+pub(crate) struct Pending<'s> {
+    _permit: SemaphorePermit<'s>,
+    _counted: Option<Counted<'s>>,
 }
 
 /// The use of a name's address, until it is dropped.
@@ -98,6 +108,7 @@ impl Shared {
             teller: Teller::new(limits.events, listener),
             pipes: Rc::new(Pipes::new(limits.pipes, Arc::clone(&counters))),
             judge: Judge::new(network, own, mutant),
+            pending: Semaphore::new(limits.pending),
             limits,
             counters,
             early: Cell::new(0),
@@ -160,13 +171,17 @@ impl Shared {
         });
     }
 
-    /// One more upstream that is being made; `None`, once told, where there are too many.
-    pub(crate) fn pending(&self) -> Option<Counted<'_>> {
-        let pending = Counted::new(&self.counters.pending, self.limits.pending);
-        if pending.is_none() {
-            self.teller.limit(Limit::Pending);
+    /// Waits until one more upstream may be made. `None`, once told: there were too many for too long.
+    pub(crate) async fn pending(&self) -> Option<Pending<'_>> {
+        match timeout(self.limits.connect_timeout, self.pending.acquire()).await {
+            Ok(Ok(permit)) => {
+                Some(Pending { _permit: permit, _counted: Counted::new(&self.counters.pending, usize::MAX) })
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.teller.limit(Limit::Pending);
+                None
+            }
         }
-        pending
     }
 
     /// The addresses that `wish` may be connected to, each with the clause that allows it: at least one.
@@ -216,7 +231,7 @@ impl Shared {
 
     /// Makes the connection that `wish` is about.
     pub(crate) async fn open(&self, wish: &Wish) -> Result<TcpStream, Unopened> {
-        let Some(_pending) = self.pending() else { return Err(Unopened::Limited) };
+        let Some(_pending) = self.pending().await else { return Err(Unopened::Limited) };
         let upstreams = self.upstreams(wish).await?;
         let addresses: Vec<SocketAddr> = upstreams.iter().map(|&(address, _)| address).collect();
         match dial(&addresses, self.limits.connect_timeout).await {

@@ -326,7 +326,7 @@ async fn open(shared: &Rc<Shared>, dialled: SocketAddr) -> Option<(Rc<UdpSocket>
         }
     };
     let wish = Wish { protocol, dialled, target, port: dialled.port() };
-    let _pending = shared.pending()?;
+    let _pending = shared.pending().await?;
     let upstreams = shared.upstreams(&wish).await.ok()?;
     let mut failure = nix::errno::Errno::EHOSTUNREACH;
     // Nobody says whether a datagram arrives: the first address that there is a route to.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use palisade_gateway::{Config, Event, Gateway, Limits, Mutant, Sockets};
 use palisade_policy::{Document, Network};
@@ -47,15 +48,20 @@ const INSIDE: &[&str] = &[
 /// The ports that are listened on inside.
 const PORTS: &[u16] = &[53, 80, 443, 1080, 3128, 8081, 8082];
 
+/// How many connections are held without a word: 1,000, or what `PALISADE_TEST_CONNECTIONS` says.
+pub(crate) fn idle_connections() -> usize {
+    std::env::var("PALISADE_TEST_CONNECTIONS").map_or(1000, |count| count.parse().expect("a number"))
+}
+
 /// Enters the world. Must be called before there is a second thread.
 pub(crate) fn enter() -> Result<(), String> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    // Four descriptors a connection: this process holds both ends of both. Before the namespace, which forbids it.
-    let connections = std::env::var("PALISADE_TEST_CONNECTIONS").ok().and_then(|count| count.parse().ok());
-    if let Some(wanted) = connections.map(|count: u64| 5 * count).filter(|&wanted| wanted > 10_000) {
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, wanted)
-            .map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
-    }
+    // Four descriptors a connection: this process holds both ends of both. Before the namespace, in which nobody may raise
+    // the hard limit.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
+    let wanted = hard.max(6 * u64::try_from(idle_connections()).unwrap_or(0));
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted)
+        .map_err(|error| format!("RLIMIT_NOFILE of {wanted}: {error}"))?;
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
         .map_err(|error| format!("unshare: {error}"))?;
     let write = |file: &str, text: String| fs::write(file, text).map_err(|error| format!("{file}: {error}"));

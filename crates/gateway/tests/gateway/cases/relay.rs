@@ -23,6 +23,7 @@ pub(crate) const ALL: &[Case] = &[
     ("relay::refusing_host", refusing_host),
     ("relay::dead_host", dead_host),
     ("relay::too_many_connections", too_many_connections),
+    ("relay::too_many_at_a_time_wait", too_many_at_a_time_wait),
     ("relay::the_end_of_the_gateway", the_end_of_the_gateway),
     ("relay::datagrams", datagrams),
     ("relay::too_many_flows", too_many_flows),
@@ -170,8 +171,7 @@ fn a_slow_reader_keeps_nobody_waiting() {
 }
 
 fn idle_connections() {
-    let count: usize =
-        std::env::var("PALISADE_TEST_CONNECTIONS").map_or(1000, |count| count.parse().expect("a number"));
+    let count = crate::lab::idle_connections();
     let lab = Lab::new(POLICY);
     // Without a thread for each: this is about the gateway.
     let listener = TcpListener::bind("93.184.26.1:443").unwrap();
@@ -226,19 +226,20 @@ fn refusing_host() {
     });
 }
 
+/// Makes a host that does not answer: a listener whose queue is full drops what asks for a connection.
+fn dead(address: &str) -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind(address).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let connect = || TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_millis(300)).ok();
+    let queue: Vec<TcpStream> = std::iter::from_fn(connect).take(4).collect();
+    assert!(!queue.is_empty() && queue.len() < 4, "the queue is full: {}", queue.len());
+    (listener, queue)
+}
+
 fn dead_host() {
     let limits = Limits { connect_timeout: Duration::from_millis(300), ..Limits::default() };
     let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
-    // A listener whose queue is full answers no SYN.
-    let listener = TcpListener::bind("93.184.28.1:443").unwrap();
-    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-    let filling: Vec<TcpStream> = std::iter::from_fn(|| {
-        let address = "93.184.28.1:443".parse().unwrap();
-        TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()
-    })
-    .take(4)
-    .collect();
-    assert!(!filling.is_empty() && filling.len() < 4, "the queue is full: {}", filling.len());
+    let _queue = dead("93.184.28.1:443");
     lab.assert_reset("93.184.28.1:443", |event| {
         matches!(event, Event::Failed { errno: nix::libc::ETIMEDOUT, .. })
     });
@@ -259,6 +260,27 @@ fn too_many_connections() {
     }
     lab.echoes("93.184.29.1:443").expect("there is room again");
     echo(&mut held[0]).expect("the others never noticed");
+}
+
+fn too_many_at_a_time_wait() {
+    let limits = Limits { pending: 1, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    echo_server("93.184.33.1:443");
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| lab.echoes("93.184.33.1:443").expect("its turn came"));
+        }
+    });
+    // One that is dead has the only place, until it is given up.
+    let _queue = dead("93.184.33.2:443");
+    let limits = Limits { pending: 1, connect_timeout: Duration::from_millis(500), ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    let mut waiting: Vec<TcpStream> = (0..4).map(|_| lab.connect("93.184.33.2:443").unwrap()).collect();
+    for stream in &mut waiting {
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    lab.wait_for(|event| *event == Event::LimitHit { which: Limit::Pending });
+    lab.echoes("93.184.33.1:443").expect("there is room again");
 }
 
 fn the_end_of_the_gateway() {
