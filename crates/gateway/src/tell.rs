@@ -55,13 +55,13 @@ impl Teller {
         }
     }
 
-    /// Tells that a limit was reached, unless that was told within the last second.
+    /// Tells that a limit was reached, unless that was told within the last second. Told in a flood of other events, too.
     pub(crate) fn limit(&self, which: Limit) {
         let now = Instant::now();
         let last = self.limits.borrow().get(&which).copied();
         if last.is_none_or(|last| now.duration_since(last) >= SECOND) {
             self.limits.borrow_mut().insert(which, now);
-            self.tell(Event::LimitHit { which });
+            (self.listener)(Event::LimitHit { which });
         }
     }
 }
@@ -138,9 +138,13 @@ mod tests {
         for _ in 0..10 {
             teller.tell(Event::Died { message: String::new() });
         }
+        teller.limit(Limit::Names);
         teller.flush();
-        assert_eq!(told.borrow().len(), 4);
-        assert_eq!(told.borrow()[3], Event::Suppressed { count: 7 });
+        assert_eq!(told.borrow().len(), 5);
+        assert_eq!(
+            told.borrow()[3..],
+            [Event::LimitHit { which: Limit::Names }, Event::Suppressed { count: 7 }]
+        );
     }
 
     #[test]

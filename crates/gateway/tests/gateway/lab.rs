@@ -111,6 +111,7 @@ pub(crate) struct Lab {
 pub(crate) struct Setting {
     pub(crate) resolvers: Vec<SocketAddr>,
     pub(crate) limits: Limits,
+    pub(crate) hosts: Vec<(String, Vec<IpAddr>)>,
     pub(crate) own: Vec<IpAddr>,
     pub(crate) mutant: Option<Mutant>,
 }
@@ -136,6 +137,7 @@ impl Lab {
         let namespace = namespace.join().expect("a namespace");
         let mut config = Config::new(network(policy), setting.resolvers);
         config.limits = setting.limits;
+        config.hosts = setting.hosts;
         config.own = setting.own;
         config.mutant = setting.mutant;
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -207,12 +209,15 @@ impl Lab {
     pub(crate) fn ask(&self, name: &str, kind: u16) -> Option<IpAddr> {
         let answer = self.inside(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            socket.set_read_timeout(Some(PATIENCE / 30)).expect("a timeout");
             socket.connect("198.18.0.1:53").expect("the resolver");
-            socket.send(&question(7, name, kind)).expect("sent");
             let mut buffer = vec![0; 2048];
-            let length = socket.recv(&mut buffer).expect("an answer");
-            buffer.truncate(length);
+            // Datagrams are lost in a flood: a resolver asks again.
+            let answered = (0..30).find_map(|_| {
+                socket.send(&question(7, name, kind)).expect("sent");
+                socket.recv(&mut buffer).ok()
+            });
+            buffer.truncate(answered.expect("an answer"));
             buffer
         });
         address_in(&answer, kind)

@@ -1,7 +1,7 @@
 //! Names: only allowed ones are answered, and what they lead to is judged when they are dialled.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -21,6 +21,12 @@ pub(crate) const ALL: &[Case] = &[
     ("names::an_address_that_stands_for_none", an_address_that_stands_for_none),
     ("names::a_second_resolver", a_second_resolver),
     ("names::bounded", bounded),
+    ("names::truncated_answers", truncated_answers),
+    ("names::guessed_answers", guessed_answers),
+    ("names::of_the_host", of_the_host),
+    ("names::in_an_open_network", in_an_open_network),
+    ("names::over_udp", over_udp),
+    ("names::floods", floods),
 ];
 
 const POLICY: &str = "{ mode: allowlist, allow: [{ host: a.example, ports: [443] }, { host: \"*.a.example\", ports: [80, 443] }] }";
@@ -238,4 +244,178 @@ fn bounded() {
     lab.wait_for(|event| *event == Event::LimitHit { which: Limit::Names });
     assert_eq!(lab.ask("n0.a.example", 1), given[0]);
     assert_eq!(lab.gateway.as_ref().unwrap().usage().names, 3);
+}
+
+/// A resolver whose answers do not fit into a datagram.
+fn truncated_answers() {
+    let udp = UdpSocket::bind("93.184.19.53:53").unwrap();
+    let tcp = TcpListener::bind("93.184.19.53:53").unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = udp.recv_from(&mut buffer) {
+            buffer[2] |= 0x82;
+            let _ = udp.send_to(&buffer[..length], client);
+        }
+    });
+    let zone = [("a.example", Said::Addresses(&["93.184.19.1"], 60))];
+    let resolver = Resolver::new("93.184.19.54:53", &zone);
+    // Over TCP it says what the other one says.
+    let other = resolver.address;
+    std::thread::spawn(move || {
+        for stream in tcp.incoming() {
+            let mut stream = stream.unwrap();
+            let query = message(&mut stream);
+            let socket = UdpSocket::bind("93.184.19.53:0").unwrap();
+            socket.send_to(&query, other).unwrap();
+            let mut buffer = [0; 512];
+            let length = socket.recv(&mut buffer).unwrap();
+            let _ = stream.write_all(&u16::try_from(length).unwrap().to_be_bytes());
+            let _ = stream.write_all(&buffer[..length]);
+        }
+    });
+    echo_server("93.184.19.1:443");
+    let resolvers = vec!["93.184.19.53:53".parse().unwrap()];
+    let lab = Lab::with(POLICY, Setting { resolvers, ..Setting::default() });
+    let address = lab.ask("a.example", 1).unwrap();
+    lab.echoes(&at(address, 443)).expect("the answer over TCP");
+}
+
+/// Before the answer come others: with another id, about another name, from another port.
+fn guessed_answers() {
+    let reached = echo_server("93.184.20.66:443");
+    echo_server("93.184.20.10:443");
+    let socket = UdpSocket::bind("93.184.20.53:53").unwrap();
+    let stranger = UdpSocket::bind("93.184.20.53:5353").unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            let answer = |id: u16, label: u8, last: u8| {
+                let end = 12 + "a.example".len() + 2;
+                let is_v4 = buffer[end + 1] == 1;
+                let mut answer = buffer[..length.min(end + 4)].to_vec();
+                answer[..2].copy_from_slice(&id.to_be_bytes());
+                answer[2..4].copy_from_slice(&[0x81, 0x80]);
+                answer[6..12].copy_from_slice(&[0, u8::from(is_v4), 0, 0, 0, 0]);
+                answer[13] = label;
+                if is_v4 {
+                    answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 93, 184, 20, last]);
+                }
+                answer
+            };
+            let id = u16::from_be_bytes([buffer[0], buffer[1]]);
+            let _ = socket.send_to(&answer(id.wrapping_add(1), b'a', 66), client);
+            let _ = socket.send_to(&answer(id, b'b', 66), client);
+            let _ = socket.send_to(&[0xff; 20], client);
+            let _ = stranger.send_to(&answer(id, b'a', 66), client);
+            let _ = socket.send_to(&answer(id, b'a', 10), client);
+        }
+    });
+    let resolvers = vec!["93.184.20.53:53".parse().unwrap()];
+    let lab = Lab::with(POLICY, Setting { resolvers, ..Setting::default() });
+    let address = lab.ask("a.example", 1).unwrap();
+    lab.echoes(&at(address, 443)).expect("the true answer");
+    assert_eq!(reached.load(Ordering::SeqCst), 0);
+}
+
+/// The host's hosts file is asked first, and judged all the same.
+fn of_the_host() {
+    let hosts = vec![
+        ("a.example".to_owned(), vec!["93.184.21.10".parse().unwrap()]),
+        ("evil.a.example".to_owned(), vec!["127.0.0.1".parse().unwrap()]),
+        ("b.example".to_owned(), vec!["93.184.21.10".parse().unwrap()]),
+    ];
+    echo_server("93.184.21.10:443");
+    let lab = Lab::with(POLICY, Setting { hosts, ..Setting::default() });
+    let address = lab.ask("a.example", 1).unwrap();
+    lab.echoes(&at(address, 443)).expect("without a resolver");
+    let address = lab.ask("evil.a.example", 1).unwrap();
+    lab.assert_reset(&at(address, 443), |event| matches!(event, Event::Denied { reason: Reason::Own, .. }));
+    assert_eq!(lab.ask("b.example", 1), None);
+}
+
+fn in_an_open_network() {
+    let zone = [
+        ("any.example", Said::Addresses(&["93.184.22.10"], 60)),
+        ("internal.example", Said::Addresses(&["10.22.0.1"], 60)),
+    ];
+    let resolver = Resolver::new("93.184.22.53:53", &zone);
+    let lab =
+        Lab::with("{ mode: open }", Setting { resolvers: vec![resolver.address], ..Setting::default() });
+    echo_server("93.184.22.10:443");
+    let address = lab.ask("any.example", 28).unwrap();
+    lab.echoes(&at(address, 443)).expect("every name is allowed");
+    let address = lab.ask("internal.example", 1).unwrap();
+    lab.assert_reset(&at(address, 443), |event| {
+        matches!(event, Event::Denied { reason: Reason::SpecialUse(_), .. })
+    });
+    assert_eq!(lab.ask("metadata.google.internal", 1), None);
+}
+
+fn over_udp() {
+    let zone = [("a.example", Said::Addresses(&["10.23.0.1", "93.184.23.10"], 60))];
+    let resolver = Resolver::new("93.184.23.53:53", &zone);
+    let policy = "{ mode: allowlist, allow: [{ host: a.example, ports: [443], protocol: udp }] }";
+    let lab = Lab::with(policy, Setting { resolvers: vec![resolver.address], ..Setting::default() });
+    let server = UdpSocket::bind("93.184.23.10:443").unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = server.recv_from(&mut buffer) {
+            let _ = server.send_to(&buffer[..length], client);
+        }
+    });
+    for kind in [1, 28] {
+        let address = lab.ask("a.example", kind).unwrap();
+        let answer = lab.inside(|| {
+            let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect((address, 443)).unwrap();
+            // What comes before the name is resolved is kept.
+            for byte in 0..3 {
+                socket.send(&[byte]).unwrap();
+            }
+            let mut answer = Vec::new();
+            for _ in 0..3 {
+                let mut byte = [0];
+                socket.recv(&mut byte).unwrap();
+                answer.push(byte[0]);
+            }
+            answer
+        });
+        assert_eq!(answer, [0, 1, 2]);
+    }
+}
+
+/// Thousands of questions, most of them nonsense, and everything still works after them.
+fn floods() {
+    let zone = [("a.example", Said::Addresses(&["93.184.24.10"], 60))];
+    let resolver = Resolver::new("93.184.24.53:53", &zone);
+    let limits = Limits { names: 64, events: 50, ..Limits::default() };
+    let lab = Lab::with(POLICY, Setting { limits, resolvers: vec![resolver.address], ..Setting::default() });
+    echo_server("93.184.24.10:443");
+    let address = lab.ask("a.example", 1).unwrap();
+    lab.inside(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect("198.18.0.1:53").unwrap();
+        for index in 0..20_000u32 {
+            let message = match index % 4 {
+                0 => question(1, &format!("n{index}.a.example"), 1),
+                1 => question(1, &format!("n{index}.elsewhere"), 1),
+                2 => vec![u8::try_from(index % 251).unwrap(); 600],
+                _ => question(1, "a.example", 1)[..20].to_vec(),
+            };
+            let _ = socket.send(&message);
+        }
+    });
+    assert_eq!(lab.ask("a.example", 1), Some(address), "who was asked first keeps its address");
+    lab.echoes(&at(address, 443)).expect("it works as before");
+    let usage = lab.gateway.as_ref().unwrap().usage();
+    assert!(usage.names <= 64 && resolver.asked().iter().all(|name| name == "a.example"), "{usage:?}");
+    lab.wait_for(|event| *event == Event::LimitHit { which: Limit::Names });
+    // The next event after the flood tells how many were left out.
+    let start = std::time::Instant::now();
+    while !lab.events().iter().any(|event| matches!(event, Event::Suppressed { count: 1.. })) {
+        assert!(start.elapsed() < PATIENCE, "events are bounded, too");
+        assert_eq!(lab.ask("last.elsewhere", 1), None);
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
