@@ -264,3 +264,30 @@ fn a_hostile_tree_is_copied() {
     let told = stdout(&output);
     assert_eq!(told.lines().last().map(str::trim), Some("103"), "nothing is a change: {told}");
 }
+
+/// A kernel that mounts no overlay in a user namespace, or on a tmpfs, is played by strace.
+#[test]
+fn an_overlay_that_the_host_cannot_mount_is_refused_before_anything_is_set_up() {
+    if !support::strace() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = |which: &str| {
+        let mut command = std::process::Command::new("strace");
+        // Each process counts for itself: the fourth mount of the one that tries it is the overlay.
+        let inject = format!("inject=mount:error=EPERM:when={which}");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=mount", "-e", &inject]);
+        command.args([env!("CARGO_BIN_EXE_palisade"), "run", "--policy", "agent", "--workspace", "overlay"]);
+        command.args(["--", "sh", "-c", "echo ran"]).current_dir(directory.path());
+        output(command.stdin(std::process::Stdio::null()))
+    };
+    let refused = run("4");
+    assert_eq!((status(&refused), stdout(&refused).as_str()), (125, ""), "{}", stderr(&refused));
+    for part in ["an overlay cannot be mounted", "mount overlay: EPERM", "workspace: copy"] {
+        assert!(stderr(&refused).contains(part), "{}", stderr(&refused));
+    }
+    assert!(!stderr(&refused).contains("step "), "{}", stderr(&refused));
+    let control = run("400");
+    assert_eq!((status(&control), stdout(&control).as_str()), (0, "ran\n"), "{}", stderr(&control));
+}

@@ -16,8 +16,8 @@ use crate::{base, caller, cgroups, paths, trial};
 pub enum Depth {
     /// Everything that a decision may depend on. For whoever only wants to know.
     Full,
-    /// What a plan can do something about. A run tries the rest itself in the next moment, with an exact error when it
-    /// fails, and nothing could replace it.
+    /// What a plan can do something about, or a user: an overlay, where the policy wants one. A run tries the rest itself in
+    /// the next moment, with an exact error when it fails, and nothing could replace it.
     Run,
 }
 
@@ -41,16 +41,16 @@ pub enum SurveyError {
 pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFacts, SurveyError> {
     let caller = caller::caller()?;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let overlay = policy.filesystem.workspace == Workspace::Overlay;
     let trials = match depth {
-        Depth::Full => trial::trials(&caller),
-        Depth::Run => trial::Trials::untried(),
+        Depth::Run if !overlay => trial::Trials::untried(),
+        Depth::Full | Depth::Run => trial::trials(&caller),
     };
     let needed = match depth {
         Depth::Full => Controller::ALL.into(),
         Depth::Run => needed_controllers(policy, &caller, &kernel),
     };
     let mut idmap = trial::IdMapTrial::default();
-    let overlay = policy.filesystem.workspace == Workspace::Overlay;
     // Where nothing is stricter than anything else, a second name of a file says the same as the first.
     let strict = !policy.filesystem.no_execute.is_empty()
         || policy.filesystem.rules.iter().any(|rule| rule.access != Access::ReadWrite);

@@ -48,7 +48,7 @@ const ALL: u64 = namespace::USER
 pub(crate) fn trials(caller: &Caller) -> Trials {
     match attempt(caller) {
         Ok([procfs, attributes, overlay]) => Trials {
-            overlay: ability("mount overlay", overlay),
+            overlay: overlay_ability(overlay),
             namespaces: Ability::Available,
             procfs: ability("mount proc", procfs),
             mount_attributes: ability("mount_setattr", attributes),
@@ -59,6 +59,16 @@ pub(crate) fn trials(caller: &Caller) -> Trials {
             mount_attributes: Ability::Unavailable("not tried: no namespaces".into()),
             overlay: Ability::Unavailable("not tried: no namespaces".into()),
         },
+    }
+}
+
+/// What the kernel says about an overlay; of one error the reason is known.
+fn overlay_ability(errno: i32) -> Ability {
+    match ability("mount overlay", errno) {
+        Ability::Unavailable(said) if Errno(errno).name() == Some("EIO") => Ability::Unavailable(format!(
+            "{said} (before Linux 6.6 a tmpfs, which takes up the changes, has no extended attributes for it)"
+        )),
+        other => other,
     }
 }
 
