@@ -108,3 +108,22 @@ cat secret/file view/file part/er/file 2>/dev/null; cat copy/file'"
     let ran = in_own_namespace(policy, &script);
     assert_eq!((status(&ran), stdout(&ran).as_str()), (0, "fixed\n"), "{}", stderr(&ran));
 }
+
+/// Hundreds of mounts below a workspace, all of one directory: everything is there, and what is hidden is so in each.
+#[test]
+fn hundreds_of_mounts_start_and_each_keeps_to_the_rule() {
+    for kind in ["direct", "copy"] {
+        let policy = format!("filesystem: {{read_write: [.], hidden: [m/1/secret], workspace: {kind}}}\n");
+        let script = "
+mkdir work && cd work
+seq -f 'm/%.0f' 300 | xargs mkdir -p
+echo token > m/1/secret
+touch m/1/marker
+for number in $(seq 2 300); do mount --bind m/1 m/$number; done
+[ $(cat m/*/secret | wc -l) = 300 ]
+exec $palisade run --policy ../policy.yaml -- sh -c '
+ls m/*/marker | wc -l; cat m/*/secret 2>/dev/null; echo tried'";
+        let ran = in_own_namespace(&policy, script);
+        assert_eq!((status(&ran), stdout(&ran).as_str()), (0, "300\ntried\n"), "{kind}: {}", stderr(&ran));
+    }
+}
