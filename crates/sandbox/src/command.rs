@@ -8,6 +8,22 @@ use crate::front::Stdio;
 /// A program with its arguments, the directory that the run starts in, and its standard descriptors.
 ///
 /// There is no environment here: what passes is a matter of the policy.
+///
+/// ```
+/// use palisade::{Command, Sandbox, Stdio};
+/// use palisade_policy::Document;
+///
+/// let policy = Document::parse("mine", "environment: {set: {GREETING: hello}}")?.policy;
+/// let command = Command::new("sh").arg("-c").arg("echo $GREETING; unshare --user true").stdout(Stdio::Capture);
+/// let outcome = Sandbox::new(policy).status(command.stdin(Stdio::Null).stderr(Stdio::Null).watch_denials())?;
+///
+/// assert_eq!(outcome.output.stdout.and_then(|stream| stream.captured), Some(b"hello\n".to_vec()));
+/// // Where somebody can listen, refused system calls have names.
+/// if let Some(denied) = outcome.denied {
+///     assert!(denied.iter().any(|denied| denied.call == "unshare"));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Command {
     pub(crate) words: Vec<OsString>,

@@ -62,13 +62,16 @@ pub fn decide(policy: &Policy, directory: &Path, depth: Depth) -> Result<Decisio
 /// Each [`spawn`](Self::spawn) makes a sandbox of its own, and a thread of this process that supervises it. Any thread may
 /// spawn, many at the same time, in a program with any number of threads.
 ///
-/// ```no_run
+/// ```
 /// use palisade::{Command, Sandbox};
 /// use palisade_policy::Document;
 ///
+/// let directory = tempfile::tempdir()?;
 /// let policy = Document::parse("policy.yaml", "filesystem: {read_write: [.]}")?.policy;
-/// let output = Sandbox::new(policy).output(Command::new("sh").args(["-c", "echo built > log; cat log"]))?;
-/// assert_eq!(output.exit_code(), 0);
+/// let sandbox = Sandbox::new(policy);
+/// let build = Command::new("sh").args(["-c", "echo built > log"]).current_dir(directory.path());
+/// assert_eq!(sandbox.status(build)?.exit_code(), 0);
+/// assert_eq!(std::fs::read_to_string(directory.path().join("log"))?, "built\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -177,7 +180,30 @@ impl Started {
     }
 }
 
-/// A running sandbox. As with `std::process::Child`, dropping it does not end it; the end of this process does.
+/// A running sandbox.
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// use palisade::{Command, Ending, Sandbox, Stdio};
+/// use palisade_policy::Document;
+///
+/// let sandbox = Sandbox::new(Document::parse("empty", "")?.policy);
+/// let mut child = sandbox.spawn(Command::new("cat").stdin(Stdio::Piped).stdout(Stdio::Piped))?;
+/// child.stdin.take().expect("piped").write_all(b"there and back")?;
+/// let mut text = String::new();
+/// child.stdout.take().expect("piped").read_to_string(&mut text)?;
+/// assert_eq!(text, "there and back");
+/// assert_eq!(child.wait().ending, Ending::Exited(0));
+///
+/// // Everything in it ends, however many processes that are.
+/// let mut child = sandbox.spawn(Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).stdin(Stdio::Null))?;
+/// child.kill()?;
+/// assert_eq!(child.wait().ending, Ending::Lost);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// As with `std::process::Child`, dropping it does not end it; the end of this process does.
 #[derive(Debug)]
 pub struct Child {
     /// The writing end of standard input, if it was [`Stdio::Piped`].
