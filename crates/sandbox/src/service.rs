@@ -6,7 +6,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::geteuid;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, MOST_DESCRIPTORS, Message};
 use crate::registry::Claim;
 
 /// A listening socket that only its owner can reach.
@@ -54,5 +54,23 @@ impl Client {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
+    }
+}
+
+impl Client {
+    /// Passes a message about its program on, with what came along.
+    pub(crate) fn tell(&mut self, message: Message, descriptors: [Option<OwnedFd>; MOST_DESCRIPTORS]) {
+        let lent: Vec<BorrowedFd<'_>> = descriptors.iter().flatten().map(AsFd::as_fd).collect();
+        // A client that does not read is not worth waiting for.
+        if self.channel.try_send(message, &lent).is_err() || !matches!(message, Message::Terminal { .. }) {
+            self.dismiss();
+        }
+    }
+}
+
+/// A channel of the supervisor with one client.
+impl From<Channel> for Client {
+    fn from(channel: Channel) -> Self {
+        Self { channel, program: None, gone: false }
     }
 }

@@ -1,84 +1,37 @@
 //! `supervise`: has a sandbox's first program started, waits for it, and meanwhile passes signals on, carries bytes, serves
 //! clients, and keeps the clock.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod forwarding;
+mod limits;
+mod told;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use palisade_policy::Clause;
-use palisade_sys::Errno;
-use palisade_sys::process::{self, WaitStatus};
-use palisade_sys::signal::{
-    self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
-    SignalSet,
-};
+use palisade_sys::process;
+use palisade_sys::signal::{SIGCONT, SIGKILL, SIGTERM, SIGWINCH};
 use rustix::event::{PollFlags, Timespec};
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::cgroup::Look;
-use crate::channel::{Channel, FIRST, Message, Part, Received};
+use crate::channel::{FIRST, Message, Received};
 use crate::denials::Denials;
 use crate::event::Event;
-use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
-use crate::limits::{self, Gauges};
+use crate::limits::{Gauges, LOOK};
 use crate::outcome::{Ending, LimitHit, Outcome, Usage};
 use crate::ready::ready;
 use crate::service::{Client, Service};
-use crate::workspace::Workspace;
+
+pub use forwarding::Forwarding;
+pub(crate) use told::{ended, other_failure};
 
 /// How long a workload may take to end after SIGTERM at the wall-time limit, before everything is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Signals that a caller sends to a run and means for the workload.
-const FORWARDED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
-
-/// Signals that would stop a process in the background that touches its terminal; blocked, the call fails instead.
-const OF_THE_TERMINAL: [i32; 2] = [SIGTTIN, SIGTTOU];
-
 /// Every process of a sandbox, where a program's number is asked for.
 const EVERYTHING: i32 = -1;
-
-/// SIGKILL, as an ending tells it.
-const KILLED: u8 = 9;
-/// Sent by the kernel at RLIMIT_CPU and at RLIMIT_FSIZE (setrlimit(2)).
-const SIGXCPU: u8 = 24;
-const SIGXFSZ: u8 = 25;
-
-/// Signals for the workload, caught from before it exists.
-#[derive(Debug)]
-pub struct Forwarding {
-    signals: OwnedFd,
-    original: SignalSet,
-}
-
-impl Forwarding {
-    /// Blocks the forwarded signals in the calling thread and catches them. To be made before any other thread.
-    ///
-    /// # Errors
-    /// What signalfd(2) says.
-    pub fn start() -> Result<Self, Errno> {
-        let set = SignalSet::of(&FORWARDED);
-        let signals = signal::signalfd(&set)?;
-        let original = signal::block(&set);
-        signal::block(&SignalSet::of(&OF_THE_TERMINAL));
-        Ok(Self { signals, original })
-    }
-
-    /// The mask from before.
-    pub(crate) fn original_mask(&self) -> SignalSet {
-        self.original
-    }
-
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.signals.as_fd()
-    }
-
-    /// The next signal that is pending.
-    pub(crate) fn next(&self) -> Option<i32> {
-        signal::read_signal(self.signals.as_fd()).ok().flatten().map(|received| received.signal)
-    }
-}
 
 /// A sandbox under supervision.
 pub(crate) struct Supervisor<'a> {
@@ -284,7 +237,7 @@ impl<'a> Supervisor<'a> {
                     (known, descriptors.into_iter().flatten().next())
                 {
                     self.gauges.add(clause.clone(), file_system);
-                    self.next_gauging = Some(Instant::now() + limits::LOOK);
+                    self.next_gauging = Some(Instant::now() + LOOK);
                 }
                 None
             }
@@ -369,56 +322,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends everything when the processor time is used up: whoever has used it would only use more to react to a signal.
-    fn look_at_cpu_time(&mut self) {
-        self.look = match self.launched.groups.look() {
-            None => None,
-            Some(Look::Again(after)) => Some(Instant::now() + after),
-            Some(Look::UsedUp) => {
-                self.out_of_cpu_time = true;
-                self.hit(Clause::new("resources.cpu_time"));
-                self.kill();
-                None
-            }
-        };
-    }
-
-    fn look_at_file_systems(&mut self) {
-        let workspace = self.launched.workspace.as_ref().and_then(Workspace::file_system);
-        let disk = workspace.is_some_and(limits::is_full).then_some(limits::DISK);
-        for clause in self.gauges.full().into_iter().chain(disk) {
-            self.hit_once(clause);
-        }
-        self.next_gauging = Some(Instant::now() + limits::LOOK);
-    }
-
-    /// Notes the limits whose counters are read at the end, and those that a signal of the kernel tells of. The ending,
-    /// with what they say about it.
-    fn note_limits(&mut self, ending: Ending, cpu_time: Duration) -> Ending {
-        self.look_at_file_systems();
-        for hit in self.launched.groups.hits() {
-            self.emit(|| Event::LimitHit { clause: hit.clause.clone() });
-            self.limits_hit.push(hit);
-        }
-        let clause = match ending {
-            Ending::Signaled(SIGXCPU) => Some("resources.cpu_time"),
-            Ending::Signaled(SIGXFSZ) => Some("resources.file_size"),
-            // The kernel kills at once at a hard limit (setrlimit(2)); only the time tells that it was this one.
-            Ending::Signaled(KILLED) if self.launched.watched.is_cpu_time(cpu_time) => {
-                Some("resources.cpu_time")
-            }
-            _ => None,
-        };
-        if let Some(clause) = clause {
-            self.hit_once(Clause::new(clause));
-        }
-        let for_memory = self.limits_hit.iter().any(|hit| hit.clause.as_str() == "resources.memory");
-        // The first process and with it everything else: by this supervisor, or by the kernel, which looks for somebody to
-        // kill among all of them.
-        let killed = ending == Ending::Lost && (self.out_of_cpu_time || for_memory);
-        if killed { Ending::Signaled(KILLED) } else { ending }
-    }
-
     /// Begins the end: SIGTERM to everything, and a deadline.
     fn end(&mut self, ending: Ending) {
         if self.ending.is_some() {
@@ -436,103 +339,9 @@ impl<'a> Supervisor<'a> {
         let _ = pidfd_send_signal(&self.launched.pidfd, Signal::KILL);
     }
 
-    fn note_truncation(&mut self) {
-        if self.front.is_truncated() {
-            self.hit_once(Clause::new("resources.output"));
-        }
-    }
-
-    fn hit_once(&mut self, clause: Clause) {
-        if !self.limits_hit.iter().any(|hit| hit.clause == clause) {
-            self.hit(clause);
-        }
-    }
-
-    fn hit(&mut self, clause: Clause) {
-        self.emit(|| Event::LimitHit { clause: clause.clone() });
-        self.limits_hit.push(LimitHit { clause, times: None });
-    }
-
     fn emit(&mut self, event: impl FnOnce() -> Event) {
         if let Some(events) = &mut self.events {
             events(event());
         }
-    }
-
-    fn ending_of(&self, message: Message) -> Ending {
-        let failed = |action: &str, errno, hint| Ending::NotStarted(other_failure(action, errno, hint));
-        match message {
-            Message::StepFailed { index, part, errno } => {
-                Ending::NotStarted(failed_step(&self.launched.words, index, part, errno))
-            }
-            Message::ForkFailed { errno, .. } => failed("start the workload", errno, None),
-            Message::RequestFailed { errno, .. } => failed("give the workload its descriptors", errno, None),
-            Message::TerminalFailed { errno, .. } => {
-                failed("make a private terminal", errno, Some("`process: {terminal: none}` runs without one"))
-            }
-            Message::DirectoryFailed { errno, .. } => failed(
-                "enter the working directory",
-                errno,
-                Some("the workload's user may not search it; name it under read_only or read_write"),
-            ),
-            Message::ExecFailed { errno, .. } => Ending::NotExecuted(Errno(errno)),
-            Message::Ended { status, .. } => ended(status),
-            Message::Go
-            | Message::Checkpoint { .. }
-            | Message::Ready
-            | Message::Listener
-            | Message::Start { .. }
-            | Message::Signal { .. }
-            | Message::Stop
-            | Message::Workspace
-            | Message::FileSystem { .. }
-            | Message::NoMoreProcesses
-            | Message::Terminal { .. } => Ending::Lost,
-        }
-    }
-}
-
-/// How a wait(2) status word says that a program ended.
-pub(crate) fn ended(status: i32) -> Ending {
-    match WaitStatus::from_raw(status) {
-        Some(WaitStatus::Exited(code)) => Ending::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
-        Some(WaitStatus::Signaled(signal)) => Ending::Signaled(u8::try_from(signal).unwrap_or(u8::MAX)),
-        None => Ending::Lost,
-    }
-}
-
-fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure {
-    let index = usize::try_from(index).unwrap_or(usize::MAX);
-    let action = words.get(index).cloned().unwrap_or_else(|| "unknown step".into());
-    let hint = match (part, rustix::io::Errno::from_raw_os_error(errno)) {
-        (Part::Changed, _) => Some("something replaced the file between the check and the mount; try again"),
-        (_, rustix::io::Errno::NOSPC) => {
-            Some("a limit of mounts or namespaces is reached (/proc/sys/fs/mount-max, /proc/sys/user)")
-        }
-        (Part::Source, rustix::io::Errno::ACCESS) => Some("the caller may not search a directory above it"),
-        _ => None,
-    };
-    Failure { step: index.saturating_add(1), action, part: part.word(), errno: Errno(errno), hint }
-}
-
-pub(crate) fn other_failure(action: &str, errno: i32, hint: Option<&'static str>) -> Failure {
-    Failure { step: 0, action: action.into(), part: None, errno: Errno(errno), hint }
-}
-
-impl Client {
-    /// Passes a message about its program on, with what came along.
-    fn tell(&mut self, message: Message, descriptors: [Option<OwnedFd>; crate::channel::MOST_DESCRIPTORS]) {
-        let lent: Vec<BorrowedFd<'_>> = descriptors.iter().flatten().map(AsFd::as_fd).collect();
-        // A client that does not read is not worth waiting for.
-        if self.channel.try_send(message, &lent).is_err() || !matches!(message, Message::Terminal { .. }) {
-            self.dismiss();
-        }
-    }
-}
-
-/// A channel of the supervisor with one client.
-impl From<Channel> for Client {
-    fn from(channel: Channel) -> Self {
-        Self { channel, program: None, gone: false }
     }
 }
