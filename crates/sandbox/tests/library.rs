@@ -38,6 +38,17 @@ fn many_threads_start_sandboxes_at_once() {
     });
 }
 
+/// A parent's end is told to children by thread (PR_SET_PDEATHSIG in prctl(2)): that one is gone must not look like that.
+#[test]
+fn a_sandbox_outlives_the_thread_that_started_it() {
+    let starts = || sandbox().spawn(shell("read line; exit 7").stdin(Stdio::Piped)).expect("started");
+    let mut child = thread::spawn(starts).join().expect("no panic");
+    thread::sleep(std::time::Duration::from_millis(200));
+    assert!(child.try_wait().is_none(), "it runs on");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().ending, Ending::Exited(7));
+}
+
 #[test]
 fn a_child_is_killed_with_everything_in_it() {
     let mut child = sandbox().spawn(shell("sleep 600 & sleep 600")).expect("started");

@@ -12,6 +12,7 @@ use crate::lab::World;
 /// Entries of the group `env`.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = vec![only_declared(world, policy), init_arguments(), init_environment(world)];
+    probes.push(argv_secret(world));
     probes.extend(of_the_callers(world, policy));
     let passed =
         |name: &String| policy.environment.pass.contains(name) || policy.environment.set.contains_key(name);
@@ -120,6 +121,20 @@ fn init_arguments() -> Probe {
         ])
         .expect(Returns(0).or(Denied))
         .outside(Outside::Shows(Returns(1)))
+}
+
+/// The command line of the supervisor, which every process that it forks begins with.
+fn argv_secret(world: &World) -> Probe {
+    Probe::denies("env/argv-secret", High)
+        .serves("environment.pass", "ENV-2")
+        .requires("the sandbox's first process does not show the arguments of the supervisor")
+        .operation("look for the path of the runtime in /proc/1/cmdline")
+        .script([
+            control!("find_in_file", "/proc/self/cmdline", NONCE),
+            attempt!("find_in_file", "/proc/1/cmdline", world.base.join("tools").as_path()),
+        ])
+        .expect(Returns(0).or(Denied))
+        .outside(Outside::NotRun("without a supervisor nobody has its arguments"))
 }
 
 /// The first process of a sandbox inherits the memory of its supervisor.

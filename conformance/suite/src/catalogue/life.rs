@@ -72,6 +72,7 @@ fn trees() -> Vec<Probe> {
             .expect(NothingSurvives)
             .outside(Outside::NotRun("there is no supervisor"))
     };
+    let many = |last: Statement| (0..8).map(|_| orphan(false)).chain([last]).collect::<Vec<_>>();
     let with_supervisor = "no process of the sandbox outlives its supervisor";
     let with_workload = "no process of the sandbox outlives the workload";
     vec![
@@ -88,6 +89,20 @@ fn trees() -> Vec<Probe> {
             "kill the sandbox's first process while the workload sleeps",
             vec![wait(5000)],
             Action::KillFirst,
+        ),
+        ends(
+            "life/many-orphans",
+            with_supervisor,
+            "kill the supervisor after eight orphans in sessions of their own have been left",
+            many(wait(5000)),
+            Action::KillRuntime,
+        ),
+        ends(
+            "life/many-orphans-at-end",
+            with_workload,
+            "leave eight orphans in sessions of their own and end",
+            many(wait(0)),
+            Action::LetEnd,
         ),
         ends(
             "life/orphan-at-end",
@@ -187,6 +202,7 @@ fn endings(world: &World) -> Vec<Probe> {
                 attempt!("sleep_ms", 300),
                 attempt!("list_pids"),
             ])
-            .expect(AtMost(world.few_processes())),
+            .expect(AtMost(world.few_processes()))
+            .outside(Outside::NotRun("outside there are the processes of others too")),
     ]
 }

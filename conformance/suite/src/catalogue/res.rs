@@ -44,6 +44,7 @@ pub(super) fn probes(_world: &World, policy: &Policy) -> Vec<Probe> {
     probes.push(sparse(resources.file_size.bytes()));
     probes.extend(processes_bound(resources.processes));
     probes.extend(open_files_bound(resources.open_files));
+    probes.extend(kinds_of_descriptors(resources.open_files));
     // Where there is less memory than that, the memory ends first.
     let enough = resources.memory.is_none_or(|most| most.bytes() >= 2 * policy.filesystem.tmp.bytes());
     probes.extend(tmp(policy.filesystem.tmp.bytes(), resources.file_size.bytes(), enough));
@@ -111,6 +112,41 @@ fn open_files_bound(most: u32) -> Option<Probe> {
             .expect(AtMost(most.into()))
             .outside(Outside::Shows(Returns(many.into())))
     })
+}
+
+/// What has no file needs a descriptor all the same: the kernel keeps an object for each, whose number the limit bounds.
+fn kinds_of_descriptors(most: u32) -> Vec<Probe> {
+    /// The least that a host allows a user of a kind with a limit of its own (fs.inotify.max_user_instances).
+    const INOTIFY: u32 = 128;
+    let many = most + PAST;
+    let kinds = [
+        ("epoll", libc::SYS_epoll_create1, MOST_DESCRIPTORS),
+        ("eventfd", libc::SYS_eventfd2, MOST_DESCRIPTORS),
+        ("inotify", SYS_inotify_init1, INOTIFY),
+    ];
+    let bounded = |(name, call, bound): (&str, i64, u32)| {
+        (many <= bound).then(|| {
+            Probe::denies(format!("res/open-files/{name}"), Medium)
+                .serves("resources.open_files", "RES-3")
+                .requires("what has no file counts among the open files too, and half of the limit works")
+                .operation(format!("raise the limit and make {many} descriptors of the kind {name}"))
+                .script([
+                    control!("dup_many", most / 2, call),
+                    attempt!(
+                        "sys",
+                        SYS_prlimit64,
+                        0,
+                        libc::RLIMIT_NOFILE,
+                        limits(u64::from(many) + 256),
+                        NULL
+                    ),
+                    attempt!("dup_many", many, call),
+                ])
+                .expect(AtMost(most.into()))
+                .outside(Outside::Shows(Returns(many.into())))
+        })
+    };
+    kinds.into_iter().filter_map(bounded).collect()
 }
 
 /// A hole: nothing is stored.

@@ -1,13 +1,15 @@
 //! Terminals: the caller's is out of reach, the workload's own work.
 
 use palisade_policy::Policy;
-use palisade_probe::script::Statement;
+use palisade_probe::script::{Arg, Statement};
 
 use super::prelude::*;
 use crate::lab::World;
+use crate::lab::world::LeakKind;
 
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
+const TIOCGPGRP: u64 = 0x540f;
 /// Something in the half of the request that the kernel does not look at (CVE-2019-10063).
 const HIGH_BITS: u64 = 1 << 32;
 
@@ -31,11 +33,14 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
             .behind_terminal(),
         callers(
             "tty/caller-foreground",
-            "tcgetpgrp(3) of the terminal at descriptor 0",
+            "tcgetpgrp(3) of /dev/tty",
             Medium,
-            vec![attempt!("sys", SYS_ioctl, 0, 0x540f, buffer(16))],
+            vec![
+                attempt!("open", "/dev/tty", O_RDWR),
+                attempt!("sys", SYS_ioctl, result(1), bits(TIOCGPGRP), buffer(4)),
+            ],
         )
-        .expect(no_terminal().or(own_group())),
+        .behind_terminal(),
         Probe::denies("tty/host-pts", High)
             .serves("filesystem.base", "TTY-1")
             .requires("a terminal of the host cannot be opened by its name")
@@ -45,6 +50,7 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
             .outside(Outside::succeeds())
             .needs_planted(&world.pty_presence),
     ];
+    probes.extend(controlling(world));
     probes.extend(from_the_far_side());
     probes.extend(conversation());
     probes.push(
@@ -96,6 +102,34 @@ fn callers(id: &str, operation: &str, severity: Severity, attempts: Vec<Statemen
         .expect(no_terminal())
         .outside(Outside::succeeds())
         .on_terminal()
+}
+
+/// A session without a terminal gets the first one that its leader asks for, if that has no session yet. Who is let have the
+/// caller's terminal that way gets its signals and may read what is typed.
+fn controlling(world: &World) -> Vec<Probe> {
+    const TIOCSCTTY: u64 = 0x540e;
+    const TIOCGSID: u64 = 0x5429;
+    let take = |fd: Arg| [attempt!("sys", SYS_setsid), attempt!("sys", SYS_ioctl, fd, bits(TIOCSCTTY), 0)];
+    let leaked = world.leaks.iter().find(|leak| leak.kind == LeakKind::Terminal).map(|leak| {
+        Probe::denies("tty/tiocsctty", High)
+            .serves("process.terminal", "TTY-1")
+            .requires("no terminal of the caller becomes the controlling one of a session of the workload")
+            .operation("setsid(2), then TIOCSCTTY on a terminal that the caller had open")
+            .script([control!("sys", SYS_getpid)])
+            .script(take(leak.fd.into()))
+            .expect(no_terminal().or(Expect::fails([EBADF])))
+            .outside(Outside::succeeds())
+            .needs_planted(&leak.presence)
+    });
+    let own = Probe::allows("tty/tiocsctty-own", Medium)
+        .serves("process.terminal", "TTY-2")
+        .requires("a session of the workload can have a terminal of the workload's own")
+        .operation("open a terminal, setsid(2), TIOCSCTTY, and ask whose session it has")
+        .script([setup!("open", "/dev/ptmx", O_RDWR | libc::O_NOCTTY)])
+        .script(take(result(0)))
+        .script([attempt!("sys", SYS_ioctl, result(0), bits(TIOCGSID), buffer(4))])
+        .expect(DataIsNot(vec![0; 4]));
+    leaked.into_iter().chain([own]).collect()
 }
 
 /// What is done to a terminal of the workload's own succeeds; the caller's must stay as it was.
@@ -184,9 +218,4 @@ fn conversation() -> Vec<Probe> {
 
 fn no_terminal() -> Expect {
     Denied.or(Absent).or(Expect::fails([ENOTTY, EIO]))
-}
-
-/// A process group of the sandbox: a terminal of its own. A group outside shows as 0, whoever asks from inside.
-fn own_group() -> Expect {
-    Expect::all_of([DiffersFromOutside, DataIsNot(vec![0; 16])])
 }

@@ -192,11 +192,12 @@ fn compute(mut more: impl FnMut() -> Result<bool, Errno>) -> Result<(), Errno> {
 pub(super) fn dup_many(call: &mut Call<'_>) -> Answer {
     const DUP: usize = 32;
     let wanted = call.number(0)?.clamp(0, DESCRIPTORS as i64);
+    let number = usize::try_from(call.number_or(1, DUP as i64)?).unwrap_or(DUP);
     // The numbers are the lowest free ones: between them lie descriptors that are not ours to close.
     let mut ours = [0_u64; DESCRIPTORS / 64];
     let (mut made, mut failure) = (0, None);
     while made < wanted {
-        match kernel::call(DUP, [0]) {
+        match kernel::call(number, [0, 0]) {
             Ok(fd) if fd < DESCRIPTORS => ours[fd / 64] |= 1 << (fd % 64),
             Ok(fd) => {
                 kernel::close(fd);

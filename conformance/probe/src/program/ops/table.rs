@@ -193,9 +193,10 @@ macro_rules! operations {
                 /// Has PROCESSES (at most 64) compute for MILLISECONDS (at most 5000) by the clock on the wall. ret: the
                 /// processor time that all of them got, in thousandths of that of one processor.
                 burn_share("MILLISECONDS PROCESSES");
-                /// Duplicates descriptor 0 until it fails or there are COUNT (below 65536) more; then closes them.
+                /// Duplicates descriptor 0 until it fails or there are COUNT (below 65536) more; then closes them. With NUMBER
+                /// calls that one with two zeros instead, which must make a descriptor.
                 /// ret: how many there were; data: `errno=N` of the failure.
-                dup_many("COUNT");
+                dup_many("COUNT [NUMBER]");
                 /// Creates files in DIR until it fails or there are COUNT (at most 262144); then removes them.
                 /// ret: how many there were; data: `errno=N` of the failure.
                 create_many("DIR COUNT");

@@ -25,6 +25,7 @@ pub(super) fn probes(_world: &World, policy: &Policy) -> Vec<Probe> {
             Action::KillRuntime,
         ),
     ];
+    probes.push(after_a_deep_tree());
     for (id, directory) in [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("dev-shm", "/dev/shm")] {
         probes.push(private_file(id, directory));
     }
@@ -47,6 +48,20 @@ fn left(id: &str, requirement: &str, canary: Canary, attempt: Statement, how: Ac
         .expect(NothingSurvives)
         .outside(Outside::NotRun("without a sandbox there is nothing to clear away"))
         .canary(canary)
+}
+
+/// Deeper than a path may be long (PATH_MAX), so that nobody clears it away by names alone.
+fn after_a_deep_tree() -> Probe {
+    let deep = "d=$(printf '%0120d/' $(seq 30)) && cd /tmp && mkdir -p $d && cd $d && mkdir -p $d";
+    Probe::denies("life/leftover/deep-tree", Medium)
+        .serves("filesystem.tmp", "LIFE-4")
+        .requires("a tree of directories is gone when a sandbox has ended, however deep it is")
+        .operation("make a tree of sixty directories with long names in /tmp")
+        .command(["/bin/sh", "-c", deep])
+        .expect(ExitCode(0))
+        .outside(Outside::NotRun("it would stay in the lab's own directory, and be in the way of others"))
+        .canary(Canary::Names("/tmp".into()))
+        .serial()
 }
 
 /// Written inside under a name that no other case has; the same directory of the host must not have it afterwards.

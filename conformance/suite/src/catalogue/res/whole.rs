@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use palisade_policy::Policy;
+use palisade_policy::{Policy, SyscallProfile};
 use palisade_probe::script::Statement;
 
 use crate::catalogue::prelude::*;
@@ -36,6 +36,12 @@ pub(super) fn probes(policy: &Policy) -> Vec<Probe> {
         // A file system or a file that is smaller would answer instead.
         if tmp >= 2 * most && resources.file_size.bytes() >= most {
             probes.extend([files_in_memory("tmp", "/tmp", most), files_in_memory("shm", "/dev/shm", most)]);
+        }
+        if resources.file_size.bytes() >= most {
+            probes.push(memfd(most));
+        }
+        if policy.process.syscalls.profile == SyscallProfile::Standard {
+            probes.push(segment(most));
         }
     }
     if let Some(limit) = resources.cpu_time.filter(|limit| *limit <= MOST_CPU_TIME) {
@@ -133,6 +139,49 @@ fn files_in_memory(name: &str, directory: &'static str, most: u64) -> Probe {
         .requires("files that are kept in memory count, and half of the limit works")
         .operation(format!("allocate half of the limit in {directory}, then all of it again"))
         .expect(Expect::fails([ENOMEM]).or(Killed(Signal::SIGKILL)).or(CutShort))
+}
+
+/// A file without a place.
+fn memfd(most: u64) -> Probe {
+    let make = || setup!("sys", SYS_memfd_create, "palisade", 0);
+    let allocate = |file: usize, bytes: u64| (result(file), signed(bytes));
+    let ((first, half), (second, all)) = (allocate(0, most / 2), allocate(1, most));
+    let statements = vec![
+        make(),
+        make(),
+        control!("sys", libc::SYS_fallocate, first, 0, 0, half),
+        attempt!("sys", libc::SYS_fallocate, second, 0, 0, all),
+    ];
+    runs_into("res/memory/memfd".to_owned(), "resources.memory", statements)
+        .requires("files that have no name count, and half of the limit works")
+        .operation("allocate half of the limit in a memfd, then all of it in another")
+        .expect(Expect::fails([ENOMEM]).or(Killed(Signal::SIGKILL)).or(CutShort))
+}
+
+/// A segment of System V belongs to a namespace and not to a process. The kernel itself writes to it here: read(2) of zeros.
+fn segment(most: u64) -> Probe {
+    let more = most + most / 2;
+    let zeros = || result(0);
+    let segment = |bytes: u64| (libc::IPC_PRIVATE, signed(bytes), libc::IPC_CREAT | 0o600);
+    let ((key, half, flags), (_, all, _)) = (segment(most / 2), segment(more));
+    let statements = vec![
+        setup!("open", "/dev/zero", O_RDONLY),
+        setup!("sys", SYS_shmget, key, half, flags),
+        setup!("sys", libc::SYS_shmat, result(1), NULL, 0),
+        // It goes with the last process that has it.
+        setup!("sys", libc::SYS_shmctl, result(1), libc::IPC_RMID, NULL),
+        control!("sys", SYS_read, zeros(), result(2), half),
+        attempt!("sys", SYS_shmget, key, all, flags),
+        attempt!("sys", libc::SYS_shmat, result(5), NULL, 0),
+        attempt!("sys", libc::SYS_shmctl, result(5), libc::IPC_RMID, NULL),
+        // Where the address space is what is limited, there is no address to read to, and that is the answer.
+        attempt!("sys", SYS_read, zeros(), result(6), all),
+    ];
+    runs_into("res/memory/sysv-shm".to_owned(), "resources.memory", statements)
+        .requires("shared memory of System V counts, and half of the limit works")
+        .operation(format!("have zeros read into a segment of {more} bytes"))
+        .expect(Expect::fails([ENOMEM]).or(Killed(Signal::SIGKILL)).or(CutShort))
+        .outside(Outside::Shows(Returns(signed(more))))
 }
 
 fn cpu_time(limit: Duration) -> Vec<Probe> {
