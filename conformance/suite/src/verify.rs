@@ -22,7 +22,7 @@ use crate::observation::Observation;
 use crate::report::{CaseReport, Report, Subject, json, text};
 use crate::run::declare::Declared;
 use crate::run::place::Place;
-use crate::run::{Runner, needs, stage};
+use crate::run::{Runner, fault, needs, stage};
 use crate::verdict::Kind;
 use crate::{glob, mutants};
 
@@ -98,7 +98,7 @@ pub struct Options {
 ///
 /// Call it first thing in `main`, before any thread exists and before arguments are parsed.
 pub fn hidden_main() -> Option<u8> {
-    stage::dispatch().or_else(lab::dispatch)
+    stage::dispatch().or_else(fault::dispatch).or_else(lab::dispatch)
 }
 
 /// The arguments of the program to parse, its name first, and whether this is the inner stage.

@@ -220,8 +220,9 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
     /// Break the sandbox's own plan, one step at a time, and see that the probes notice: each mutant until the first
-    /// probe does (quick), or every probe against every mutant (full)
-    #[arg(long, value_name = "quick|full", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    /// probe does (quick), one of each kind of mutant (sample), every probe against every mutant (full), or each probe
+    /// until it notices one (probes)
+    #[arg(long, value_name = "quick|sample|full|probes", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
     #[arg(conflicts_with_all = ["list", "repeat"])]
     pub(crate) mutants: Option<Mutants>,
     /// Only mutants whose name matches
@@ -240,7 +241,9 @@ pub(crate) enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mutants {
     Quick,
+    Sample,
     Full,
+    Probes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -62,7 +62,9 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
         repeat: arguments.repeat,
         mutants: arguments.mutants.map(|extent| match extent {
             Mutants::Quick => Extent::Quick,
+            Mutants::Sample => Extent::Sample,
             Mutants::Full => Extent::Full,
+            Mutants::Probes => Extent::Probes,
         }),
         only_mutants: arguments.mutant.clone(),
         host_facts,

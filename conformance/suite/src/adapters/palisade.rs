@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
 use crate::entry::Entry;
+use crate::mutants::Fault;
+use crate::run::fault::around;
 use crate::run::stage;
 
 /// Exit code of the runtime for its own failures: policy, refusal, set-up.
@@ -23,17 +26,18 @@ pub struct Palisade {
     exe: PathBuf,
     plan: Option<PathBuf>,
     entry: Entry,
+    fault: Option<Fault>,
 }
 
 impl Palisade {
     /// Runs under the policy of the verification.
     pub fn with_policy(exe: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into(), plan: None, entry: Entry::Run }
+        Self { exe: exe.into(), plan: None, entry: Entry::Run, fault: None }
     }
 
     /// Runs under a plan instead: how a mutant runs.
     pub fn with_plan(exe: impl Into<PathBuf>, plan: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into(), plan: Some(plan.into()), entry: Entry::Run }
+        Self { exe: exe.into(), plan: Some(plan.into()), entry: Entry::Run, fault: None }
     }
 
     /// The same, by another way in.
@@ -41,6 +45,18 @@ impl Palisade {
     pub fn through(mut self, entry: Entry) -> Self {
         self.entry = entry;
         self
+    }
+
+    /// The same with a supervisor that has a fault.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Option<Fault>) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    /// The file of a plan that also gives this time: a plan takes no time from the command line.
+    pub fn timed(plan: &Path, time: Duration) -> PathBuf {
+        plan.with_extension(format!("{}ms.json", time.as_millis()))
     }
 }
 
@@ -61,16 +77,18 @@ impl Adapter for Palisade {
     }
 
     fn translate(&self, policy: PolicySource<'_>, case: Case<'_>) -> Result<Invocation, Inexpressible> {
-        let what: [OsString; 2] = match &self.plan {
-            Some(plan) => ["--plan".into(), plan.clone().into()],
-            Option::None => ["--policy".into(), policy.argument.into()],
-        };
-        let time = case.wall_time.map(|time| format!("--wall-time={}ms", time.as_millis()));
-        if time.is_some() && (self.plan.is_some() || self.entry == Entry::Exec) {
-            let why = "a plan has a time of its own, and what is added to a sandbox has that of the sandbox";
+        let time = case.wall_time;
+        if time.is_some() && self.entry == Entry::Exec {
+            let why = "what is added to a sandbox has the time of the sandbox";
             return Err(Inexpressible { clause: "resources.wall_time".to_owned(), why: why.to_owned() });
         }
-        let mut argv: Vec<OsString> = Vec::new();
+        let keeps = time.filter(|_| self.fault != Some(Fault::OnlyAsks));
+        let what: [OsString; 2] = match (&self.plan, keeps) {
+            (Some(plan), Some(time)) => ["--plan".into(), Self::timed(plan, time).into()],
+            (Some(plan), Option::None) => ["--plan".into(), plan.clone().into()],
+            (Option::None, _) => ["--policy".into(), policy.argument.into()],
+        };
+        let mut argv: Vec<OsString> = self.fault.map_or_else(Vec::new, |fault| around(fault, time).to_vec());
         if self.entry == Entry::Exec {
             argv.extend(stage::added(&self.exe, case.probe));
             argv.extend(what);
@@ -78,7 +96,9 @@ impl Adapter for Palisade {
             argv.extend([self.exe.clone().into(), "run".into()]);
             argv.extend(what);
         }
-        argv.extend(time.map(Into::into));
+        if let (Option::None, Some(time)) = (&self.plan, keeps) {
+            argv.push(format!("--wall-time={}ms", time.as_millis()).into());
+        }
         argv.push("--".into());
         argv.extend(case.argv.iter().map(Into::into));
         Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })

@@ -3,9 +3,11 @@
 //! The suite knows a plan only as data that the runtime printed, never as the runtime's types. A step of a kind that
 //! this file does not know is dropped too: a new protection has mutants from the day it exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+
+use super::Fault;
 
 /// One mutant.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,17 @@ pub struct Mutant {
     pub groups: &'static [&'static str],
     /// What the mutant is about, where that tells which probes can notice it at all.
     pub about: About,
+    /// What the supervisor does wrong, where that is the mutation: the plan is then as it was.
+    pub fault: Option<Fault>,
+    /// Whether it takes something from the workload: only what must work can notice that.
+    pub gives_less: bool,
+}
+
+impl Mutant {
+    /// Whether a run under it keeps a time that the case gives.
+    pub fn keeps_time(&self) -> bool {
+        self.about != About::WallTime
+    }
 }
 
 /// What a mutant is about.
@@ -37,6 +50,8 @@ pub enum About {
     Group(Option<String>),
     /// It raises what is written to this file of a control group.
     GroupFile(String),
+    /// It gives a run all the time it wants.
+    WallTime,
 }
 
 impl About {
@@ -111,15 +126,9 @@ fn alone(namespace: &str) -> &'static [&'static str] {
 /// When `plan` has not the shape of a plan: `steps`, each with `step`, an object of one key; `directory`;
 /// `environment`.
 pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant>, String> {
-    let steps = plan.get("steps").and_then(Value::as_array).ok_or("the plan has no list of steps")?;
     let mut mutants = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        let body = step.get("step").and_then(Value::as_object).filter(|body| body.len() == 1);
-        let Some((kind, operands)) = body.and_then(|body| body.iter().next()) else {
-            return Err(format!("step {index} is not an object of one key: {step}"));
-        };
-        let at = Site { plan, index, kind, operands };
-        if !GIVING.contains(&kind.as_str()) {
+    for at in sites(plan)? {
+        if !GIVING.contains(&at.kind) {
             mutants.push(at.dropped());
         }
         at.weakened(&mut mutants);
@@ -139,19 +148,77 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
         let place = plan.get_mut(key).ok_or_else(|| format!("the plan has no {key}"))?;
         *place = value;
         let name = format!("weaken {key}: {what}");
-        mutants.push(Mutant { name, plan, groups, about: About::Step });
+        mutants.push(Mutant { name, plan, groups, about: About::Step, fault: None, gives_less: false });
     }
-    if plan.get("wall_time").is_some() {
-        let mut plan = plan.clone();
-        plan.as_object_mut().map(|plan| plan.remove("wall_time"));
-        mutants.push(Mutant {
-            name: "drop wall_time".to_owned(),
-            plan,
-            groups: &["res"],
-            about: About::Step,
-        });
+    // Where the plan has none, the cases give one.
+    let mut untimed = plan.clone();
+    untimed.as_object_mut().map(|plan| plan.remove("wall_time"));
+    mutants.push(Mutant {
+        name: "drop wall_time".to_owned(),
+        plan: untimed,
+        groups: &["res", "life"],
+        about: About::WallTime,
+        fault: None,
+        gives_less: false,
+    });
+    mutants.extend(Fault::ALL.iter().map(|&fault| Mutant {
+        name: format!("fault: the supervisor {fault}"),
+        plan: plan.clone(),
+        groups: fault.groups(),
+        about: About::Step,
+        fault: Some(fault),
+        gives_less: false,
+    }));
+    Ok(mutants)
+}
+
+/// The last of the mutants that do the same to the same kind of step: one mask, one writable bind mount, one call that is
+/// let through.
+pub fn sample(mutants: Vec<Mutant>) -> Vec<Mutant> {
+    let of_kind = |mutant: &Mutant| {
+        let (step, what) = mutant.name.split_once(": ").unwrap_or((&mutant.name, ""));
+        let kind: Vec<&str> = step.split(' ').take(2).collect();
+        // Which call it is about is the operand of a filter, what the supervisor does the kind of a fault.
+        let what = if matches!(mutant.about, About::Call(_)) { "call" } else { what };
+        (kind.join(" "), what.to_owned())
+    };
+    let last: BTreeMap<_, usize> =
+        mutants.iter().enumerate().map(|(number, mutant)| (of_kind(mutant), number)).collect();
+    let kept: BTreeSet<usize> = last.into_values().collect();
+    let numbered = mutants.into_iter().enumerate();
+    numbered.filter(|(number, _)| kept.contains(number)).map(|(_, mutant)| mutant).collect()
+}
+
+/// What makes a sandbox do less than its plan: each step that gives something left out, each call refused that the filter
+/// lets through. Nobody promises to notice each of them; a probe of what must work has to notice one.
+///
+/// # Errors
+/// As [`all`].
+pub fn withheld(plan: &Value) -> Result<Vec<Mutant>, String> {
+    let mut mutants = Vec::new();
+    for at in sites(plan)? {
+        if GIVING.contains(&at.kind) {
+            let name = format!("withhold {}", at.label());
+            mutants.push(Mutant { name, gives_less: true, ..at.dropped() });
+        }
+        if at.kind == "install_seccomp" {
+            at.stricter_filter(&mut mutants);
+        }
     }
     Ok(mutants)
+}
+
+fn sites(plan: &Value) -> Result<Vec<Site<'_>>, String> {
+    let steps = plan.get("steps").and_then(Value::as_array).ok_or("the plan has no list of steps")?;
+    let mut sites = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let body = step.get("step").and_then(Value::as_object).filter(|body| body.len() == 1);
+        let Some((kind, operands)) = body.and_then(|body| body.iter().next()) else {
+            return Err(format!("step {index} is not an object of one key: {step}"));
+        };
+        sites.push(Site { plan, index, kind, operands });
+    }
+    Ok(sites)
 }
 
 /// One step of the plan.
@@ -192,7 +259,7 @@ impl Site<'_> {
     }
 
     fn mutant(&self, name: String, plan: Value, about: About) -> Mutant {
-        Mutant { name, plan, groups: groups(self.kind), about }
+        Mutant { name, plan, groups: groups(self.kind), about, fault: None, gives_less: false }
     }
 
     /// The plan with `value` at `pointer` below this step's operands.
@@ -334,6 +401,17 @@ impl Site<'_> {
         Some(Mutant { groups: alone(namespace), ..self.mutant(name, plan, About::Step) })
     }
 
+    fn stricter_filter(&self, mutants: &mut Vec<Mutant>) {
+        let Some(rules) = self.operands.pointer("/profile/rules").and_then(Value::as_object) else { return };
+        let refuse = || Value::from("EPERM");
+        for (call, _) in rules.iter().filter(|(_, rule)| **rule != refuse() && **rule != "ENOSYS") {
+            let pointer = format!("/profile/rules/{call}");
+            let refused = self.with("", &pointer, refuse(), About::Call(call.clone()));
+            let name = format!("withhold {}: {call}", self.label());
+            mutants.push(Mutant { name, gives_less: true, ..refused });
+        }
+    }
+
     fn weaker_filter(&self, mutants: &mut Vec<Mutant>) {
         let allow = || Value::from("allow");
         for guard in ["foreign_arch", "x32", "unknown"] {
@@ -411,11 +489,23 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_has_one_of_each_kind() {
+        let names: Vec<String> =
+            sample(all(&plan(), &caller()).unwrap()).into_iter().map(|mutant| mutant.name).collect();
+        let of = |part: &str| names.iter().filter(|name| name.contains(part)).collect::<Vec<_>>();
+        assert_eq!(of("drop limit"), ["drop limit processes"]);
+        assert_eq!(of("install_seccomp").len(), 5, "dropped, three guards, one call: {names:?}");
+        assert_eq!(of("fault: ").len(), Fault::ALL.len());
+        assert_eq!(of("without ").len(), 3, "each namespace is another kind: {names:?}");
+    }
+
+    #[test]
     fn every_mutant_differs_from_the_plan_and_from_the_others() {
         let mutants = all(&plan(), &caller()).unwrap();
         for (index, mutant) in mutants.iter().enumerate() {
-            assert_ne!(mutant.plan, plan(), "{}", mutant.name);
-            assert!(mutants[..index].iter().all(|other| other.plan != mutant.plan), "{}", mutant.name);
+            let same = |other: &Mutant| (&other.plan, other.fault) == (&mutant.plan, mutant.fault);
+            assert!(mutant.fault.is_some() || mutant.plan != plan(), "{}", mutant.name);
+            assert!(!mutants[..index].iter().any(same), "{}", mutant.name);
             assert!(mutants[..index].iter().all(|other| other.name != mutant.name), "{}", mutant.name);
         }
     }

@@ -4,18 +4,30 @@
 //! one change ([`mod@derive`]), executed by `palisade run --plan`. What the runtime does not notice and no probe notices is a
 //! survivor, and a survivor fails the run.
 
+mod bench;
 pub mod derive;
+mod fault;
+mod layers;
 mod matrix;
+mod order;
 mod run;
+mod teeth;
+mod vacuous;
 
+pub use fault::Fault;
 pub use matrix::{Fate, Matrix, Row, SCHEMA};
 pub use run::run;
+pub use teeth::{Answer, Teeth, Tooth};
 
 /// How much of the matrix is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Each mutant until the first probe notices it.
     Quick,
+    /// As quick, but of the mutants that differ in an operand alone only the last.
+    Sample,
     /// Every probe against every mutant.
     Full,
+    /// Each probe against the mutants, nearest first, until it notices one.
+    Probes,
 }

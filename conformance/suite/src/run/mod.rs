@@ -8,6 +8,7 @@ pub mod case;
 pub mod declare;
 mod ending;
 mod far_side;
+pub mod fault;
 pub mod needs;
 pub mod place;
 pub mod process;

@@ -22,7 +22,7 @@ pub const UNDER_TERMINAL: &str = "__under-terminal";
 pub const ADDED: &str = "__added";
 
 /// Exit status of a stage that could not do its part.
-const FAILED: u8 = 3;
+pub(super) const FAILED: u8 = 3;
 
 /// What to put before a command so that it starts on a terminal of its own, with or without it as standard input.
 pub fn on_terminal(standard_input: bool) -> [OsString; 2] {

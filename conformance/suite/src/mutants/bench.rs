@@ -1,0 +1,279 @@
+//! What mutants and probes are compared on: the probes that are held without a mutation, and what they show outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use palisade_probe::{attempt, control};
+use serde_json::{Value, json};
+
+use super::Extent;
+use super::derive::{About, Mutant};
+use super::layers::{with_capabilities, without_landlock};
+use super::order::calls;
+use crate::adapters::Palisade;
+use crate::catalogue::{Outside, Probe, Severity};
+use crate::entry::Entry;
+use crate::judge::{Evidence, judge};
+use crate::lab::Lab;
+use crate::observation::{Observation, Unseen};
+use crate::run::declare::Declared;
+use crate::run::place::Place;
+use crate::run::{Runner, no_fork_meanwhile};
+use crate::verdict::{Kind, Verdict};
+use crate::verify::{lacking, unavailable};
+
+/// What all mutants are compared with.
+pub(super) struct Bench<'a> {
+    pub(super) runner: &'a Runner<'a>,
+    pub(super) palisade: &'a Path,
+    /// The probes that are held without a mutation.
+    pub(super) probes: Vec<Probe>,
+    /// What each shows without a sandbox.
+    pub(super) outside: BTreeMap<String, Observation>,
+    /// Probes that this machine cannot judge, with reasons.
+    pub(super) unsupported: BTreeMap<String, (Probe, String)>,
+    pub(super) extent: Extent,
+    /// The way by which workloads come in.
+    pub(super) entry: Entry,
+    /// The times that cases give.
+    times: BTreeSet<Duration>,
+    /// The plan without a mutation.
+    pub(super) plan: &'a Value,
+}
+
+pub(super) type Failing = Vec<(String, Verdict)>;
+
+impl<'a> Bench<'a> {
+    /// Runs everything outside and under the plan as it is. Probes that fail there spoil the comparison.
+    pub(super) fn set_up(
+        runner: &'a Runner<'a>,
+        palisade: &'a Path,
+        probes: Vec<Probe>,
+        extent: Extent,
+        entry: Entry,
+        dir: &Path,
+        plan: &'a Value,
+    ) -> io::Result<Result<Self, Failing>> {
+        let path = dir.join("plan.json");
+        let times: BTreeSet<Duration> = probes.iter().filter_map(|probe| probe.wall_time).collect();
+        write(&path, plan, &times, true)?;
+        let adapter = Palisade::with_plan(palisade, &path).through(entry);
+        let lacking = lacking(runner, &probes)?;
+        let declared = Declared::by(runner, &Palisade::with_policy(palisade))?;
+        let judged = runner.each(
+            &probes,
+            |probe| probe.serial,
+            |place, probe| {
+                if let Some(why) = unavailable(probe, &lacking) {
+                    return (None, Verdict::Unsupported(why));
+                }
+                let outside = match probe.outside {
+                    Outside::NotRun(_) => None,
+                    _ => Some(runner.outside(place, probe)),
+                };
+                let verdict = attempt_under(runner, place, &adapter, probe, outside.as_ref());
+                (outside, declared.applied(probe, verdict))
+            },
+        )?;
+        let mut bench = Self {
+            runner,
+            palisade,
+            probes: Vec::new(),
+            outside: BTreeMap::new(),
+            unsupported: BTreeMap::new(),
+            extent,
+            entry,
+            times,
+            plan,
+        };
+        let mut failing = Vec::new();
+        for (probe, (outside, verdict)) in probes.into_iter().zip(judged) {
+            match verdict {
+                Verdict::Held => {
+                    bench.outside.extend(outside.map(|outside| (probe.id.clone(), outside)));
+                    bench.probes.push(probe);
+                }
+                Verdict::Unsupported(why) => {
+                    bench.unsupported.insert(probe.id.clone(), (probe, why));
+                }
+                other => failing.push((probe.id, other)),
+            }
+        }
+        Ok(if failing.is_empty() { Ok(bench) } else { Err(failing) })
+    }
+
+    /// Writes the plan of a mutant to this file, and beside it one for each time that cases give.
+    pub(super) fn write(&self, path: &Path, mutant: &Mutant) -> io::Result<()> {
+        write(path, &mutant.plan, &self.times, mutant.keeps_time())
+    }
+
+    /// Runs under a mutant whose plan is in this file.
+    pub(super) fn adapter(&self, path: &Path, mutant: &Mutant) -> Palisade {
+        self.under(path).with_fault(mutant.fault)
+    }
+
+    /// Runs under the plan in this file.
+    fn under(&self, plan: &Path) -> Palisade {
+        Palisade::with_plan(self.palisade, plan).through(self.entry)
+    }
+
+    /// Why no workload runs under a mutant, if none does.
+    pub(super) fn closed(&self, place: &mut Place<'_>, adapter: &Palisade) -> Option<String> {
+        let starts = Probe::allows("mutant/starts", Severity::Low)
+            .script([control!("sys", nix::libc::SYS_getpid), attempt!("sys", nix::libc::SYS_getpid)])
+            .outside(Outside::NotRun("only whether it starts"));
+        let trial = match self.runner.inside(place, adapter, &starts) {
+            Ok(outcome) => outcome.observation,
+            Err(why) => return Some(why.to_string()),
+        };
+        match trial.attempt {
+            Err(Unseen::NotStarted(why)) => Some(why),
+            Err(Unseen::NotAttempted(why)) => Some(format!("the workload does not run: {why}")),
+            Err(Unseen::TimedOut) => Some("the runtime hangs".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the probe notices what runs by this adapter.
+    pub(super) fn notices(&self, place: &mut Place<'_>, adapter: &Palisade, probe: &Probe) -> bool {
+        let kind = self.verdict(place, adapter, probe);
+        matches!(kind, Kind::Breached | Kind::OverBlocked)
+    }
+
+    fn verdict(&self, place: &mut Place<'_>, adapter: &Palisade, probe: &Probe) -> Kind {
+        attempt_under(self.runner, place, adapter, probe, self.outside.get(&probe.id)).kind()
+    }
+
+    /// The probes that show one of two layers, with what takes the other layer away, for a mutant that takes the first: its
+    /// kill is then told from the plan without the other layer alone.
+    ///
+    /// A call that needs a capability is refused without one, filter or not, so the mutant alone shows nothing. With every
+    /// capability over its own namespaces kept, the workload meets the filter: intact it must hold, open it must not.
+    ///
+    /// A mount that may be written to stays as it was under Landlock.
+    ///
+    /// A fork bomb runs into RLIMIT_NPROC where it does not run into its control group; without that, the group is met.
+    pub(super) fn layered(&self, mutant: &Mutant) -> Option<(Vec<&Probe>, Strip)> {
+        let (about, strip): (Vec<&Probe>, Strip) = match &mutant.about {
+            About::Call(name) => {
+                let number = palisade_policy::syscalls::number(name).map(u64::from)?;
+                (
+                    self.probes.iter().filter(|probe| calls(probe).contains(&number)).collect(),
+                    with_capabilities,
+                )
+            }
+            about if about.is_of_processes() => {
+                let bombs =
+                    |probe: &&Probe| probe.clause.as_str() == "resources.processes" && probe.spec == "RES-3";
+                (self.probes.iter().filter(bombs).collect(), without_process_limit)
+            }
+            _ if mutant.name != "drop restrict_landlock" && mutant.groups.contains(&"fs") => {
+                let files = |probe: &&Probe| mutant.groups.contains(&probe.group());
+                (self.probes.iter().filter(files).collect(), without_landlock)
+            }
+            _ => return None,
+        };
+        (!about.is_empty()).then_some((about, strip))
+    }
+
+    /// For each of these probes its verdict without the other layer: with this one intact, and under the mutant.
+    pub(super) fn isolated(
+        &self,
+        place: &mut Place<'_>,
+        path: &Path,
+        mutant: &Mutant,
+        (about, strip): (&[&Probe], Strip),
+    ) -> io::Result<Vec<(Kind, Kind)>> {
+        let mut verdicts = |plan: &Value, extension: &str| -> io::Result<Vec<Kind>> {
+            let path = path.with_extension(extension);
+            fs::write(&path, serde_json::to_vec(&strip(plan))?)?;
+            let adapter = self.under(&path);
+            Ok(about.iter().map(|probe| self.verdict(place, &adapter, probe)).collect())
+        };
+        let (intact, open) = (verdicts(self.plan, "intact.json")?, verdicts(&mutant.plan, "open.json")?);
+        Ok(intact.into_iter().zip(open).collect())
+    }
+}
+
+/// Takes a layer of a plan away.
+pub(super) type Strip = fn(&Value) -> Value;
+
+/// Writes a plan, and one with each of the times, where it keeps such a time.
+fn write(path: &Path, plan: &Value, times: &BTreeSet<Duration>, keeps: bool) -> io::Result<()> {
+    fs::write(path, serde_json::to_vec(plan)?)?;
+    for &time in times {
+        let mut plan = plan.clone();
+        if let Some(plan) = plan.as_object_mut().filter(|_| keeps) {
+            plan.insert(
+                "wall_time".to_owned(),
+                json!({"secs": time.as_secs(), "nanos": time.subsec_nanos()}),
+            );
+        }
+        fs::write(Palisade::timed(path, time), serde_json::to_vec(&plan)?)?;
+    }
+    Ok(())
+}
+
+/// The plan, as the runtime makes it for the place where the cases run.
+pub(super) fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
+    let made = runner.each(
+        &[()],
+        |()| false,
+        |place, ()| {
+            let _stand = place.stand(&[])?;
+            let mut command = Command::new(palisade);
+            command.args(["plan", "--format", "json", "--policy", runner.policy.argument]);
+            command.current_dir(&runner.lab.world().work.dir).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = {
+                let _alone = no_fork_meanwhile();
+                runner.lab.spawn(&mut command)?
+            };
+            child.wait_with_output()
+        },
+    )?;
+    let output = made.into_iter().next().unwrap_or_else(|| Err(io::Error::other("no plan was made")))?;
+    if !output.status.success() {
+        let said = crate::report::escape(output.stderr.trim_ascii());
+        return Err(io::Error::other(format!("palisade plan: {}: {said}", output.status)));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The environment of whoever starts the runtime in a case, as far as it is text: all of it is.
+pub(super) fn caller(lab: &Lab) -> BTreeMap<String, String> {
+    let text = |word: OsString| word.into_string().ok();
+    let all = crate::run::case::environment(lab).into_iter();
+    all.filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// The verdict of one run of a probe under a plan.
+fn attempt_under(
+    runner: &Runner<'_>,
+    place: &mut Place<'_>,
+    adapter: &Palisade,
+    probe: &Probe,
+    outside: Option<&Observation>,
+) -> Verdict {
+    match runner.inside(place, adapter, probe) {
+        Err(why) => Verdict::Unsupported(why.to_string()),
+        Ok(outcome) => {
+            let canary = outcome.canary.as_ref();
+            judge(probe, Evidence { inside: &outcome.observation, outside, canary })
+        }
+    }
+}
+
+/// The plan without RLIMIT_NPROC.
+fn without_process_limit(plan: &Value) -> Value {
+    let mut plan = plan.clone();
+    if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
+        steps.retain(|step| step.pointer("/step/limit/resource").is_none_or(|limit| limit != "processes"));
+    }
+    plan
+}

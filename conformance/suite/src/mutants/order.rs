@@ -1,0 +1,81 @@
+//! Which probe is likely to notice which mutant: it only orders, every pair has its turn.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_probe::script::Arg;
+
+use super::derive::{About, Mutant};
+use crate::catalogue::{Probe, Workload};
+
+/// How near a probe is to a mutant; the nearest sorts first.
+pub(super) type Nearness = (bool, bool, Reverse<u32>, Option<usize>);
+
+/// How near each of these probes is to the mutant: those about its system call, then those of its own groups, then the
+/// rest, each by the words that both use.
+pub(super) fn nearness<'p>(mutant: &Mutant, all: &'p [Probe]) -> impl Fn(&'p Probe) -> Nearness {
+    let number = match &mutant.about {
+        About::Call(name) => palisade_policy::syscalls::number(name).map(u64::from),
+        _ => None,
+    };
+    let affinity = Affinity::to(mutant, all);
+    let groups = mutant.groups;
+    move |probe| {
+        let about = number.is_some_and(|number| calls(probe).contains(&number));
+        let group = groups.iter().position(|group| *group == probe.group());
+        (!about, !about && group.is_none(), Reverse(affinity.of(probe)), group)
+    }
+}
+
+/// How likely a probe is to notice a mutant, by the words that both use: a rare word (`acpi`) says more than one that
+/// many probes use (`proc`). It only orders; every probe has its turn.
+struct Affinity {
+    /// What each word of the mutant is worth.
+    worth: BTreeMap<String, u32>,
+}
+
+impl Affinity {
+    fn to(mutant: &Mutant, probes: &[Probe]) -> Self {
+        const MOST: u32 = 10_000;
+        let mut worth: BTreeMap<String, u32> = words(&mutant.name).map(|word| (word, 0)).collect();
+        for probe in probes {
+            for word in vocabulary(probe) {
+                worth.entry(word).and_modify(|count| *count += 1);
+            }
+        }
+        worth.values_mut().for_each(|count| *count = MOST / (*count).max(1));
+        Self { worth }
+    }
+
+    fn of(&self, probe: &Probe) -> u32 {
+        vocabulary(probe).iter().filter_map(|word| self.worth.get(word)).sum()
+    }
+}
+
+/// The words of an entry: of its id, its requirement and its statements.
+fn vocabulary(probe: &Probe) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = words(&probe.id).chain(words(probe.requirement.as_ref())).collect();
+    if let Workload::Script(script) = &probe.workload {
+        script.statements().iter().for_each(|statement| all.extend(words(&statement.to_string())));
+    }
+    all
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() > 2)
+        .map(str::to_ascii_lowercase)
+}
+
+/// The numbers of the native system calls that a probe makes by number.
+pub(super) fn calls(probe: &Probe) -> BTreeSet<u64> {
+    let Workload::Script(script) = &probe.workload else { return BTreeSet::new() };
+    let direct = script.statements().iter().filter(|statement| statement.operation() == "sys");
+    direct
+        .filter_map(|statement| match statement.args().first()? {
+            Arg::Int(number) => u64::try_from(*number).ok(),
+            Arg::Uint(number) => Some(*number),
+            _ => None,
+        })
+        .collect()
+}

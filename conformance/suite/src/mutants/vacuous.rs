@@ -1,0 +1,26 @@
+//! Probes that notice no mutant, with reasons: a list that is checked whenever the probes are asked.
+
+use crate::entry::Entry;
+
+/// One reason, for the probes that match.
+struct Reason {
+    /// Patterns over their ids.
+    probes: &'static [&'static str],
+    /// Whether it holds for an ordinary user only, or for root only; for both where there is nothing.
+    rootless: Option<bool>,
+    /// The ways in for which it holds.
+    entries: &'static [Entry],
+    why: &'static str,
+}
+
+const LIST: &[Reason] = &[];
+
+/// Why the probe notices no mutant here, where that is listed.
+pub(super) fn reason(probe: &str, entry: Entry, rootless: bool) -> Option<&'static str> {
+    let here = |reason: &&Reason| {
+        reason.rootless.is_none_or(|only| only == rootless)
+            && reason.entries.contains(&entry)
+            && reason.probes.iter().any(|pattern| crate::glob::matches(pattern, probe))
+    };
+    LIST.iter().find(here).map(|reason| reason.why)
+}
