@@ -190,18 +190,24 @@ fn tmp(size: u64, file_size: u64, enough_memory: bool) -> Vec<Probe> {
             .script([attempt!("statfs", path)])
             .expect(Expect::data_contains(format!(" bytes={size} files={files}")))
     };
-    let small = |name: &str, path: &'static str| {
+    let small = |name: &str, path: &'static str, expect: Expect| {
         Probe::denies(format!("res/tmpfs/{name}"), Medium)
             .serves("filesystem.base", "FS-8")
             .requires("what the sandbox itself keeps in memory is bounded")
             .operation(format!("statfs of {path}"))
             .script([attempt!("statfs", path)])
-            .expect(DataPasses("less than 16 MiB", |text| {
-                bytes_of(text).is_some_and(|bytes| bytes < 16 << 20)
-            }))
+            .expect(expect)
     };
-    let mut probes =
-        vec![sized("tmp", "/tmp"), sized("dev-shm", "/dev/shm"), small("root", "/"), small("dev", "/dev")];
+    let bytes =
+        || DataPasses("less than 16 MiB", |text| number(text, "bytes=").is_some_and(|n| n < 16 << 20));
+    let few = DataPasses("fewer than 4096 files", |text| number(text, "files=").is_some_and(|n| n < 4096));
+    let devices = Expect::all_of([bytes(), few]);
+    let mut probes = vec![
+        sized("tmp", "/tmp"),
+        sized("dev-shm", "/dev/shm"),
+        small("root", "/", bytes()),
+        small("dev", "/dev", devices),
+    ];
     if !enough_memory || !(1 << 20..=MOST_TMP).contains(&size) {
         return probes;
     }
@@ -239,7 +245,8 @@ fn tmp(size: u64, file_size: u64, enough_memory: bool) -> Vec<Probe> {
     probes
 }
 
-fn bytes_of(text: &[u8]) -> Option<u64> {
+/// The number behind a word of what `statfs` reports.
+fn number(text: &[u8], word: &str) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
-    text.split(' ').find_map(|word| word.strip_prefix("bytes="))?.parse().ok()
+    text.split(' ').find_map(|part| part.strip_prefix(word))?.parse().ok()
 }

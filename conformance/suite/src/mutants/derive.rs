@@ -81,6 +81,9 @@ const GIVING: &[&str] = &[
     "mount_workspace",
 ];
 
+/// More than any probe makes.
+const MANY_FILES: u64 = 1 << 24;
+
 /// The groups that look at what a kind of step does.
 fn groups(kind: &str) -> &'static [&'static str] {
     match kind {
@@ -92,7 +95,8 @@ fn groups(kind: &str) -> &'static [&'static str] {
         "set_hostname" => &["ns"],
         "loopback_up" => &["net", "work"],
         "private_mounts" | "new_root" | "pivot_root" | "seal_mount" => &["mnt", "fs"],
-        "mount_tmpfs" | "mount_bind" => &["fs", "mnt", "work"],
+        "mount_tmpfs" => &["res", "fs", "mnt", "work"],
+        "mount_bind" => &["fs", "mnt", "work"],
         "mount_proc" | "protect_path" | "mask_path" => &["proc", "fs", "mnt"],
         "pin_path" | "make_placeholder" | "mount_workspace" | "mount_overlay" | "mount_copy"
         | "close_workspace" => &["fs", "mnt"],
@@ -303,11 +307,14 @@ impl Site<'_> {
             }
             "mount_tmpfs" => {
                 mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step));
+                if self.operands.get("inodes").is_some_and(Value::is_u64) {
+                    mutants.push(self.with("any number of files", "/inodes", MANY_FILES.into(), About::Step));
+                }
                 mutants.extend(self.the_hosts());
             }
             "mount_workspace" => {
                 mutants.push(self.with("64 GiB", "/size", (64_u64 << 30).into(), About::Step));
-                mutants.push(self.with("any number of files", "/inodes", (1_u64 << 24).into(), About::Step));
+                mutants.push(self.with("any number of files", "/inodes", MANY_FILES.into(), About::Step));
             }
             "mount_proc" | "mount_devpts" | "mount_overlay" | "mount_copy" => {
                 mutants.extend(self.the_hosts())

@@ -98,6 +98,7 @@ pub(super) fn find(
         .iter()
         .map(|&number| bench.probes.iter().map(nearness(&mutants[number], &bench.probes)).collect())
         .collect();
+    let rootless = bench.runner.lab.world().rootless;
     let numbered: Vec<(usize, &Probe)> = bench.probes.iter().enumerate().collect();
     let found = bench.runner.each(
         &numbered,
@@ -114,10 +115,13 @@ pub(super) fn find(
                 *stage = if *stage == Stage::Near { Stage::Far } else { *stage };
             };
             shown.iter_mut().skip(NEAREST).for_each(far);
+            if vacuous::reason(&probe.id, options.entry, rootless).is_some() {
+                // That nothing at all turns it is what the list says.
+                shown.retain(|(stage, _)| *stage != Stage::Far);
+            }
             noticed(bench, mutants, &file, place, (*index, probe), shown)
         },
     )?;
-    let rootless = bench.runner.lab.world().rootless;
     let mut probes = Vec::new();
     for (probe, mutant) in bench.probes.iter().zip(found) {
         let answer = match (mutant?, vacuous::reason(&probe.id, options.entry, rootless)) {

@@ -13,7 +13,15 @@ struct Reason {
     why: &'static str,
 }
 
-const LIST: &[Reason] = &[];
+/// Every way in.
+const ALL: &[Entry] = &[Entry::Run, Entry::Exec, Entry::Pty];
+
+const LIST: &[Reason] = &[Reason {
+    probes: &["life/leftover/mounts", "life/leftover/mounts-killed"],
+    rootless: Some(true),
+    entries: ALL,
+    why: "an ordinary user's supervisor may mount nothing where its caller looks, so that it can leave nothing there",
+}];
 
 /// Why the probe notices no mutant here, where that is listed.
 pub(super) fn reason(probe: &str, entry: Entry, rootless: bool) -> Option<&'static str> {
@@ -23,4 +31,32 @@ pub(super) fn reason(probe: &str, entry: Entry, rootless: bool) -> Option<&'stat
             && reason.probes.iter().any(|pattern| crate::glob::matches(pattern, probe))
     };
     LIST.iter().find(here).map(|reason| reason.why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+    use crate::lab::World;
+
+    #[test]
+    fn every_pattern_is_of_a_probe_and_every_reason_a_sentence() {
+        let world = World::described();
+        let policies = catalogue::tests::policies();
+        let probes: Vec<_> = policies.iter().flat_map(|policy| catalogue::all(&world, policy)).collect();
+        for reason in LIST {
+            for pattern in reason.probes {
+                let known = probes.iter().any(|probe| crate::glob::matches(pattern, &probe.id));
+                assert!(known, "{pattern} is of no probe");
+            }
+            assert!(reason.why.len() > 20 && !reason.why.ends_with('.') && !reason.entries.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_reason_holds_for_whom_it_says() {
+        assert!(reason("life/leftover/mounts", Entry::Run, true).is_some());
+        assert!(reason("life/leftover/mounts", Entry::Run, false).is_none());
+        assert!(reason("life/leftover/tmp", Entry::Run, true).is_none());
+    }
 }
