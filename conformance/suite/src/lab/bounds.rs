@@ -2,13 +2,17 @@
 //!
 //! Probes run into limits with counts and sizes that end by themselves. This is what ends them on top of that: no more
 //! processes and no more memory than a machine bears, for everything in the lab, the runs without a sandbox included. Only
-//! root can have it everywhere; where it cannot be had, the counts alone are the bound.
+//! root can have groups everywhere; an ordinary user's lab has at least a limit of processes, which are counted by user
+//! namespace (RLIMIT_NPROC, since Linux 5.14), and otherwise the counts of the probes alone.
 //!
 //! Acts on groups that it has made, and on no other.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Most processes and threads of a lab: a few workers, each with a few hundred at a time.
 const PROCESSES: u64 = 8192;
@@ -86,13 +90,58 @@ impl Bounds {
 impl Drop for Bounds {
     fn drop(&mut self) {
         for group in &self.groups {
-            // What a runtime that was killed with the lab has left in it.
-            for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    let _ = fs::remove_dir(entry.path());
-                }
-            }
-            let _ = fs::remove_dir(group);
+            remove(group);
+        }
+    }
+}
+
+/// With what a runtime that was killed with the lab has left in it.
+fn remove(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(group);
+}
+
+/// Lets an ordinary user's lab have no more processes than its groups would. Root, whom this limit does not bind, has groups.
+pub(super) fn limit_processes() {
+    let most = |limit: Option<u64>| Some(limit.map_or(PROCESSES, |limit| limit.min(PROCESSES)));
+    let now = getrlimit(Resource::Nproc);
+    // A limit can always be lowered.
+    let _ = setrlimit(Resource::Nproc, Rlimit { current: most(now.current), maximum: most(now.maximum) });
+}
+
+/// Makes the lab's group of version 2, if it has one, the root of all groups that are seen in it, and passes its controllers on:
+/// a runtime in the lab finds what it would find outside, a group that is its own. The calling process, of which nothing else runs
+/// yet, moves to a group below it, since one with processes gives those below it no controllers (cgroups(7)).
+pub(super) fn settle() {
+    const UNIFIED: &str = "/sys/fs/cgroup";
+    /// `f_type` of cgroup2 (statfs(2)).
+    const MAGIC: i64 = 0x6367_7270;
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let bounded = own.lines().any(|line| line.starts_with("0::") && line.contains("/palisade-lab-"));
+    let unified = rustix::fs::statfs(UNIFIED).is_ok_and(|stat| stat.f_type == MAGIC);
+    if !bounded || !unified || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).is_err() {
+        return;
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    // The kernel mounts no file system on its own root (EBUSY), whichever part of it is meant: something lies between.
+    let covered = mount("palisade-lab", UNIFIED, "tmpfs", flags, Some(c"mode=0755,size=4k"));
+    if covered.is_err() {
+        return;
+    }
+    if mount("cgroup2", UNIFIED, "cgroup2", flags, None).is_err() {
+        let _ = unmount(UNIFIED, UnmountFlags::DETACH);
+        return;
+    }
+    let root = Path::new(UNIFIED);
+    let moved = fs::create_dir(root.join("lab")).and_then(|()| write(&root.join("lab/cgroup.procs"), "0"));
+    if moved.is_ok() {
+        for controller in ["+memory", "+pids", "+cpu"] {
+            // What the lab's own group was not given it has not to give.
+            let _ = write(&root.join("cgroup.subtree_control"), controller);
         }
     }
 }

@@ -208,6 +208,8 @@ fn init(told: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
         LabError::step("mount a fresh /proc", e)
             .with_hint("parts of /proc are masked here, as in a container: run outside of it or unmask /proc")
     })?;
+    super::bounds::settle();
+    super::bounds::limit_processes();
     let suite = Command::new(EXE)
         .arg0(own_name())
         .args(argv_of_inner)

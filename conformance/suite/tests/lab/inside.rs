@@ -37,6 +37,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("mounts_are_the_labs_own", mounts_are_own),
     ("files_of_the_host_are_sealed", host_files_are_sealed),
     ("a_workspace_can_be_made_and_discarded", workspaces),
+    ("directories_are_shown_twice", shown_twice),
+    ("processes_are_bounded", processes_are_bounded),
     ("the_decoy_can_be_robbed", decoy_can_be_robbed),
     ("ipc_objects_hold_their_marker", ipc_objects),
     ("the_session_keyring_is_the_labs", keyring),
@@ -69,6 +71,21 @@ pub(crate) fn run(check: &str) -> ExitCode {
     function(&mut lab);
     assert_eq!(lab.canary().dropped(), 0);
     0.into()
+}
+
+fn shown_twice(lab: &mut Lab) {
+    for (directory, place) in &lab.world().work.twice {
+        fs::write(directory.join("seen"), "seen").expect("written");
+        assert_eq!(fs::read_to_string(place.join("seen")).expect("the same file"), "seen");
+    }
+}
+
+/// Whatever bounds a bomb besides: an ordinary user's lab has this and nothing else on many hosts.
+fn processes_are_bounded(_: &mut Lab) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nproc);
+    for value in [limit.current, limit.maximum] {
+        assert!(value.is_some_and(|value| value <= 8192), "{limit:?}");
+    }
 }
 
 fn suicide() {
