@@ -56,7 +56,7 @@ pub struct Limits {
     /// How long a name keeps its address after it was last asked or dialled, and without a connection, before
     /// another name can have its place. Default 60 s.
     pub name_hold: Duration,
-    /// Pipes that carry bytes, two descriptors and 64 KiB of kernel memory each; connections beyond that share
+    /// Pipes that carry bytes, two descriptors and up to 256 KiB of kernel memory each; connections beyond that share
     /// what is carried by copies of at most 16 KiB a direction. Default 256.
     pub pipes: usize,
     /// How long an upstream may take to be resolved. Default 10 s.

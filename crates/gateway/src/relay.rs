@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, SpliceFFlags, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use nix::unistd::pipe2;
 use tokio::io::Interest;
@@ -19,8 +19,11 @@ use tokio::net::TcpStream;
 
 use crate::tell::Counters;
 
-/// How much is asked for at once: the size of a pipe (pipe(7)).
-const CHUNK: usize = 64 << 10;
+/// The size of a pipe (pipe(7)), and so how much is asked for at once.
+const SMALL: usize = 64 << 10;
+
+/// The size that a pipe grows to when it was full: fewer turns for whoever moves much.
+const LARGE: usize = 256 << 10;
 
 /// How much a direction that copies holds.
 const COPY: usize = 16 << 10;
@@ -41,6 +44,19 @@ pub(crate) struct Pipes {
 struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
+    size: usize,
+    may_grow: bool,
+}
+
+impl Pipe {
+    /// Grows, once. Refused (EPERM) to a user who has many already: then it stays as it is.
+    fn grow(&mut self) {
+        let wanted = i32::try_from(LARGE).unwrap_or(i32::MAX);
+        if fcntl(&self.writer, FcntlArg::F_SETPIPE_SZ(wanted)).is_ok() {
+            self.size = LARGE;
+        }
+        self.may_grow = false;
+    }
 }
 
 impl Pipes {
@@ -58,7 +74,7 @@ impl Pipes {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
         self.made.set(self.made.get() + 1);
         self.count();
-        Some(Pipe { reader, writer })
+        Some(Pipe { reader, writer, size: SMALL, may_grow: true })
     }
 
     fn count(&self) {
@@ -176,9 +192,10 @@ async fn spliced(
 ) -> io::Result<bool> {
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     for _ in 0..TURN {
-        let Some(pipe) = &loan.pipe else { return Err(Errno::EPIPE.into()) };
+        let Some(pipe) = &mut loan.pipe else { return Err(Errno::EPIPE.into()) };
+        let size = pipe.size;
         let read = from.try_io(Interest::READABLE, || {
-            Ok(splice(from.as_fd(), None, pipe.writer.as_fd(), None, CHUNK, flags)?)
+            Ok(splice(from.as_fd(), None, pipe.writer.as_fd(), None, size, flags)?)
         });
         loan.held = match read {
             Ok(0) => return Ok(true),
@@ -186,6 +203,7 @@ async fn spliced(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
+        let wants_more = pipe.may_grow && loan.held == size;
         while loan.held > 0 {
             let Some(pipe) = &loan.pipe else { return Err(Errno::EPIPE.into()) };
             let held = loan.held;
@@ -196,6 +214,10 @@ async fn spliced(
                 .await?;
             loan.held = loan.held.saturating_sub(written);
             count.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
+        }
+        // Empty now: the kernel does not copy what is in it.
+        if let Some(pipe) = loan.pipe.as_mut().filter(|_| wants_more) {
+            pipe.grow();
         }
     }
     Ok(false)

@@ -1,0 +1,94 @@
+//! What the gateway costs, beside loopback without one. Measured and printed where `PALISADE_MEASURE` is set; nothing is
+//! asserted about time.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::Case;
+use crate::lab::{Lab, echo, echo_server, server};
+
+pub(crate) const ALL: &[Case] = &[("measure::against_loopback", against_loopback)];
+
+const BYTES: usize = 512 << 20;
+const CHUNK: usize = 256 << 10;
+const ROUNDS: usize = 5;
+const CONNECTIONS: u32 = 500;
+
+fn against_loopback() {
+    if std::env::var_os("PALISADE_MEASURE").is_none() {
+        return;
+    }
+    let lab = Lab::new("{ mode: allowlist, allow: [{ cidr: 93.184.70.0/24, ports: [443] }] }");
+    server("93.184.70.1:443", |mut stream| {
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(1..) = stream.read(&mut buffer) {}
+        let _ = stream.write_all(b"x");
+    });
+    server("93.184.70.2:443", |mut stream| {
+        let buffer = vec![7; CHUNK];
+        for _ in 0..BYTES / CHUNK {
+            stream.write_all(&buffer).unwrap();
+        }
+    });
+    echo_server("93.184.70.3:443");
+    let through = |to: &str| lab.connect(to).unwrap();
+    let beside = |to: &str| TcpStream::connect(to).unwrap();
+    for (what, work) in [("up", up as fn(TcpStream)), ("down", down)] {
+        let to = if what == "up" { "93.184.70.1:443" } else { "93.184.70.2:443" };
+        let mut times = (Vec::new(), Vec::new());
+        // Interleaved, so that both meet the same noise.
+        for _ in 0..ROUNDS {
+            times.0.push(timed(|| work(through(to))));
+            times.1.push(timed(|| work(beside(to))));
+        }
+        let rate = |time: Duration| (BYTES >> 20) as f64 / time.as_secs_f64();
+        let (gateway, loopback) = (rate(median(times.0)), rate(median(times.1)));
+        println!("{what}: {gateway:.0} MiB/s, loopback {loopback:.0} MiB/s: {:.2}", gateway / loopback);
+    }
+    let mut times = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        times.0.push(lab.inside(connects));
+        times.1.push(connects());
+    }
+    let (gateway, loopback) = (median(times.0) / CONNECTIONS, median(times.1) / CONNECTIONS);
+    let ratio = gateway.as_secs_f64() / loopback.as_secs_f64();
+    println!("connect, eight bytes and back: {gateway:?}, loopback {loopback:?}: {ratio:.2}");
+}
+
+fn connects() -> Duration {
+    timed(|| {
+        for _ in 0..CONNECTIONS {
+            echo(&mut TcpStream::connect("93.184.70.3:443").unwrap()).unwrap();
+        }
+    })
+}
+
+fn up(mut stream: TcpStream) {
+    let buffer = vec![7; CHUNK];
+    for _ in 0..BYTES / CHUNK {
+        stream.write_all(&buffer).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+}
+
+fn down(mut stream: TcpStream) {
+    let mut buffer = vec![0; CHUNK];
+    let mut total = 0;
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        total += length;
+    }
+    assert_eq!(total, BYTES);
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
