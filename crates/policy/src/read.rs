@@ -51,14 +51,15 @@ pub(crate) fn policy(reader: &mut Reader<'_>, root: &Node, fallback: &str) -> Po
     let field = |key: &str| fields.get(key).copied();
     version(reader, field("version"));
     let refusal = &[("refuse", OnUnavailable::Refuse), ("degrade", OnUnavailable::Degrade)];
+    let network = network::read(reader, field("network"));
     Policy {
         name: name(reader, field("name")).unwrap_or(fallback).to_owned(),
         on_unavailable: reader.word(field("on_unavailable"), "on_unavailable", refusal).unwrap_or_default(),
         filesystem: filesystem::read(reader, field("filesystem")),
         process: process::read(reader, field("process")),
-        network: network::read(reader, field("network")),
         resources: resources::read(reader, field("resources")),
-        environment: environment::read(reader, field("environment")),
+        environment: environment::read(reader, field("environment"), network.proxy),
+        network,
     }
 }
 

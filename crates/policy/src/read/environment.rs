@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Reader;
 use crate::diagnostic::printable;
 use crate::injection;
-use crate::policy::{Clause, Environment};
+use crate::policy::{Clause, Environment, Proxy};
 use crate::yaml::{Node, Value};
 
 pub(super) const KEYS: &[&str] = &["pass", "set", "force"];
@@ -19,7 +19,11 @@ type Names<'n> = BTreeMap<String, &'n Node>;
 /// Variables with a value, with the places that name them.
 type Values<'n> = BTreeMap<String, (&'n Node, String)>;
 
-pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Environment {
+/// The variables that `network.proxy: environment` sets, in lower case.
+const PROXIES: &[&str] = &["http_proxy", "https_proxy", "all_proxy"];
+
+/// Reads the section, beside a `network` that has this `proxy`.
+pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>, proxy: Proxy) -> Environment {
     let Some(section) = section else { return Environment::default() };
     reader.locate(Clause::new("environment"), section);
     let fields = reader.fields(section, "environment");
@@ -28,6 +32,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Environme
     let set = values(reader, field("set"));
     let force = names(reader, field("force"), "environment.force");
     lint(reader, &pass, &set, &force);
+    if proxy == Proxy::Environment {
+        lint_proxies(reader, &pass, &set);
+    }
     Environment {
         pass: in_order(pass),
         set: set.into_iter().map(|(name, (_, value))| (name, value)).collect(),
@@ -113,6 +120,17 @@ fn check_name(reader: &mut Reader<'_>, node: &Node, name: &str) -> bool {
         }
     }
     valid
+}
+
+/// Reports a second word about what the workload's proxy is.
+fn lint_proxies(reader: &mut Reader<'_>, pass: &Names<'_>, set: &Values<'_>) {
+    for (name, node) in pass.iter().chain(set.iter().map(|(name, (node, _))| (name, node))) {
+        if PROXIES.contains(&name.to_ascii_lowercase().as_str()) {
+            reader
+                .report(node, format!("variable `{}` is set by `network.proxy` already", printable(name)))
+                .help("remove one of the two");
+        }
+    }
 }
 
 fn lint(reader: &mut Reader<'_>, pass: &Names<'_>, set: &Values<'_>, force: &Names<'_>) {
