@@ -106,11 +106,12 @@ fn remove(group: &Path) {
 }
 
 /// Lets an ordinary user's lab have no more processes than its groups would. Root, whom this limit does not bind, has groups.
+/// The soft limit only: whether a workload may raise its own is a probe, and outside it has to succeed.
 pub(super) fn limit_processes() {
-    let most = |limit: Option<u64>| Some(limit.map_or(PROCESSES, |limit| limit.min(PROCESSES)));
     let now = getrlimit(Resource::Nproc);
-    // A limit can always be lowered.
-    let _ = setrlimit(Resource::Nproc, Rlimit { current: most(now.current), maximum: most(now.maximum) });
+    let current = Some(now.current.map_or(PROCESSES, |limit| limit.min(PROCESSES)));
+    // A soft limit can always be lowered.
+    let _ = setrlimit(Resource::Nproc, Rlimit { current, ..now });
 }
 
 /// Makes the lab's group of version 2, if it has one, the root of all groups that are seen in it, and passes its controllers on:

@@ -83,9 +83,7 @@ fn shown_twice(lab: &mut Lab) {
 /// Whatever bounds a bomb besides: an ordinary user's lab has this and nothing else on many hosts.
 fn processes_are_bounded(_: &mut Lab) {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nproc);
-    for value in [limit.current, limit.maximum] {
-        assert!(value.is_some_and(|value| value <= 8192), "{limit:?}");
-    }
+    assert!(limit.current.is_some_and(|value| value <= 8192), "{limit:?}");
 }
 
 fn suicide() {
