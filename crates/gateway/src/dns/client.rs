@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,10 @@ use super::message::{A, AAAA, CNAME, IN, NO_ERROR, NO_SUCH_NAME, Name, Question,
 
 /// How long one resolver may take, for one transport.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long one family is waited for when the other has addresses. More than the 50 ms of RFC 8305, 3: an address that is
+/// not known here is not tried later.
+const OTHER_FAMILY: Duration = Duration::from_millis(500);
 
 /// The longest that an answer is used again, whatever its TTL.
 const MAX_AGE: Duration = Duration::from_secs(5);
@@ -107,8 +112,7 @@ impl Client {
     /// Asks one resolver after the other until one knows.
     async fn ask_all(&self, name: &Name) -> Result<(Vec<IpAddr>, u32), Unresolved> {
         for &server in &self.servers {
-            let (v6, v4) = tokio::join!(self.ask(server, name, AAAA), self.ask(server, name, A));
-            let known: Vec<Answer> = [v6, v4].into_iter().flatten().collect();
+            let known = self.ask_both(server, name).await;
             let addresses: Vec<IpAddr> = known.iter().flat_map(|answer| answer.addresses.clone()).collect();
             let ttl = known.iter().map(|answer| answer.ttl).min().unwrap_or(0);
             if !addresses.is_empty() {
@@ -120,6 +124,21 @@ impl Client {
             }
         }
         Err(Unresolved::NoAnswer)
+    }
+
+    /// What `server` says about the addresses of `name` in each family, as far as it says anything.
+    async fn ask_both(&self, server: SocketAddr, name: &Name) -> Vec<Answer> {
+        let (mut v6, mut v4) = (pin!(self.ask(server, name, AAAA)), pin!(self.ask(server, name, A)));
+        // With an address in hand the other family is not waited for long: there are resolvers that never answer for one.
+        let enough = |first: &Option<Answer>| match first {
+            Some(answer) if !answer.addresses.is_empty() => OTHER_FAMILY,
+            _ => 2 * PATIENCE,
+        };
+        let answers = tokio::select! {
+            first = &mut v6 => { let wait = enough(&first); [first, timeout(wait, v4).await.ok().flatten()] }
+            first = &mut v4 => { let wait = enough(&first); [timeout(wait, v6).await.ok().flatten(), first] }
+        };
+        answers.into_iter().flatten().collect()
     }
 
     /// What `server` says about `name`; `None`: nothing of use.

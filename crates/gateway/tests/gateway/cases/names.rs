@@ -26,6 +26,7 @@ pub(crate) const ALL: &[Case] = &[
     ("names::of_the_host", of_the_host),
     ("names::in_an_open_network", in_an_open_network),
     ("names::over_udp", over_udp),
+    ("names::a_resolver_without_ipv6", a_resolver_without_ipv6),
     ("names::floods", floods),
 ];
 
@@ -383,6 +384,31 @@ fn over_udp() {
         });
         assert_eq!(answer, [0, 1, 2]);
     }
+}
+
+/// There are resolvers that drop questions for IPv6 addresses.
+fn a_resolver_without_ipv6() {
+    let zone = [("a.example", Said::Addresses(&["93.184.25.10"], 60))];
+    let resolver = Resolver::new("93.184.25.54:53", &zone);
+    let socket = UdpSocket::bind("93.184.25.53:53").unwrap();
+    let other = resolver.address;
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            if buffer[12 + "a.example".len() + 3] != 1 {
+                continue;
+            }
+            let asking = UdpSocket::bind("93.184.25.53:0").unwrap();
+            asking.send_to(&buffer[..length], other).unwrap();
+            let length = asking.recv(&mut buffer).unwrap();
+            let _ = socket.send_to(&buffer[..length], client);
+        }
+    });
+    echo_server("93.184.25.10:443");
+    let resolvers = vec!["93.184.25.53:53".parse().unwrap()];
+    let lab = Lab::with(POLICY, Setting { resolvers, ..Setting::default() });
+    let address = lab.ask("a.example", 1).unwrap();
+    lab.echoes(&at(address, 443)).expect("by what it does answer");
 }
 
 /// Thousands of questions, most of them nonsense, and everything still works after them.
