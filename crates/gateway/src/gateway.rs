@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use palisade_policy::Publish;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::config::{Config, Sockets, Usage};
 use crate::event::Event;
@@ -151,15 +151,27 @@ fn serve(
             set_nonblocking(&socket)?;
             datagrams.push(Rc::new(udp::Inside::new(socket)?));
         }
+        let mut servers = JoinSet::new();
         for listener in listeners {
-            spawn_local(tcp::serve(Rc::clone(&shared), listener));
+            servers.spawn_local(tcp::serve(Rc::clone(&shared), listener));
         }
         for inside in datagrams {
-            spawn_local(udp::serve(Rc::clone(&shared), inside));
+            servers.spawn_local(udp::serve(Rc::clone(&shared), inside));
         }
         let _ = ready.send(Ok(()));
-        while let Some(publication) = orders.recv().await {
-            publish::serve(&shared, publication);
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(publication) => publish::serve(&shared, publication),
+                    None => break,
+                },
+                // They never end but by a mistake. Half a gateway is none.
+                Some(Err(error)) = servers.join_next() => {
+                    if error.is_panic() {
+                        resume_unwind(error.into_panic());
+                    }
+                }
+            }
         }
         shared.teller.flush();
         Ok(())

@@ -45,6 +45,9 @@ const INSIDE: &[&str] = &[
     "local 64:ff9b::/96",
 ];
 
+/// A name that the gateway's thread panics at.
+pub(crate) const MISTAKE: &str = "mistake.example";
+
 /// The ports that are listened on inside.
 const PORTS: &[u16] = &[53, 80, 443, 1080, 3128, 8081, 8082];
 
@@ -144,7 +147,11 @@ impl Lab {
         let told = Arc::clone(&events);
         let mut lab = Self { namespace, gateway: None, events };
         let sockets = lab.inside(sockets);
-        let gateway = Gateway::start(config, sockets, move |event| told.lock().expect("lock").push(event));
+        let gateway = Gateway::start(config, sockets, move |event| {
+            let is_mistake = matches!(&event, Event::NameDenied { name, .. } if name == MISTAKE);
+            told.lock().expect("lock").push(event);
+            assert!(!is_mistake, "a mistake on the gateway's thread");
+        });
         lab.gateway = Some(gateway.expect("a gateway"));
         lab
     }

@@ -10,7 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use palisade_gateway::{Event, Limit, Limits};
 
 use crate::Case;
-use crate::lab::{Lab, PATIENCE, Setting, echo, echo_server, server};
+use crate::lab::{Lab, MISTAKE, PATIENCE, Setting, echo, echo_server, question, server};
 
 pub(crate) const ALL: &[Case] = &[
     ("relay::half_close", half_close),
@@ -25,6 +25,7 @@ pub(crate) const ALL: &[Case] = &[
     ("relay::too_many_connections", too_many_connections),
     ("relay::too_many_at_a_time_wait", too_many_at_a_time_wait),
     ("relay::the_end_of_the_gateway", the_end_of_the_gateway),
+    ("relay::a_mistake_is_the_end", a_mistake_is_the_end),
     ("relay::datagrams", datagrams),
     ("relay::too_many_flows", too_many_flows),
 ];
@@ -292,6 +293,20 @@ fn the_end_of_the_gateway() {
     assert!(echo(&mut stream).is_err());
     let error = lab.connect("93.184.30.1:443").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+fn a_mistake_is_the_end() {
+    let lab = Lab::new(POLICY);
+    echo_server("93.184.34.1:443");
+    let mut stream = lab.connect("93.184.34.1:443").unwrap();
+    echo(&mut stream).unwrap();
+    lab.inside(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.send_to(&question(1, MISTAKE, 1), "198.18.0.1:53").unwrap();
+    });
+    lab.wait_for(|event| matches!(event, Event::Died { message } if message.contains("a mistake")));
+    assert!(echo(&mut stream).is_err(), "nothing is carried any more");
+    assert_eq!(lab.connect("93.184.34.1:443").unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 fn udp_echo(address: &str) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
