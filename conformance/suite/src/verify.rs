@@ -252,7 +252,8 @@ fn finished(written: io::Result<()>) -> io::Result<()> {
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
     let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
-    let lab = lab::build(&LabOptions { entry: options.entry, overlay, ..LabOptions::default() })?;
+    let ports = catalogue::ports(&options.policy);
+    let lab = lab::build(&LabOptions { entry: options.entry, overlay, ports, ..LabOptions::default() })?;
     let argument = carry_policy(options, lab.world())?;
     let palisade = lab
         .world()

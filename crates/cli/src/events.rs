@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use palisade::Event;
+use palisade::{Event, NetworkDenialReport};
 use serde_json::{Value, json};
 
 use crate::message;
@@ -39,6 +39,10 @@ fn object(event: &Event) -> Value {
         Event::Checkpoint { step, pid } => json!({"event": "checkpoint", "step": step, "pid": pid}),
         Event::Started { pid } => json!({"event": "started", "pid": pid}),
         Event::LimitHit { clause } => json!({"event": "limit_hit", "clause": clause.as_str()}),
+        Event::DestinationDenied { denied } => {
+            json!({"event": "destination_denied", "denied": NetworkDenialReport::from(denied)})
+        }
+        Event::NetworkEnded { message } => json!({"event": "network_ended", "message": message}),
         Event::Denied { call } => json!({"event": "denied", "call": call}),
         Event::Ended { exit_code } => json!({"event": "ended", "exit_code": exit_code}),
     }

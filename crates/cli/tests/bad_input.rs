@@ -61,7 +61,7 @@ fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case]
 #[case::missing_path("filesystem:\n  read_only:\n    - no/such/path\n", ":3:7", "no/such/path")]
 #[case::alias_bomb("a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n", ":1:1", "unknown key")]
 #[case::not_yaml("a: [", ":1:", "")]
-#[case::no_gateway_yet("network: {mode: open}\n", ":1:", "network.mode")]
+#[case::no_such_backend("network: {mode: open, backend: veth}\n", ":1:", "network.backend")]
 fn a_bad_policy_is_told_with_its_place(#[case] text: &str, #[case] place: &str, #[case] says: &str) {
     let directory = directory();
     let file = directory.path().join("policy.yaml");

@@ -113,6 +113,9 @@ pub struct Sockets {
     /// Bound datagram sockets with `IP_PKTINFO` or `IPV6_RECVPKTINFO` set. An answer comes from the port that the
     /// socket is bound to: a packet filter that turns other ports to it must turn the answers back.
     pub udp: Vec<OwnedFd>,
+    /// Raw sockets of `IPPROTO_RAW`, at most one of each family: to answer from ports that no socket has, and to say that
+    /// nobody is there. Without them such answers are not sent, and denied datagrams are dropped.
+    pub raw: Vec<OwnedFd>,
 }
 
 /// What a gateway holds now, and what it carried so far.

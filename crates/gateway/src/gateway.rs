@@ -20,6 +20,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::config::{Config, Sockets, Usage};
 use crate::event::Event;
 use crate::publish::{self, Publication};
+use crate::raw::Raw;
 use crate::shared::Shared;
 use crate::tell::Counters;
 use crate::{tcp, udp};
@@ -56,7 +57,7 @@ impl Gateway {
     /// Those of making a thread or an epoll instance, and sockets that are not what they should be.
     pub fn start(
         mut config: Config,
-        sockets: Sockets,
+        mut sockets: Sockets,
         events: impl Fn(Event) + Send + 'static,
     ) -> io::Result<Self> {
         let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -73,7 +74,8 @@ impl Gateway {
             let listener = Rc::clone(&events);
             let work = || {
                 let told = Box::new(move |event| listener(event));
-                serve(Shared::new(config, shared_counters, told), sockets, receiver, &ready)
+                let raw = Raw::new(std::mem::take(&mut sockets.raw))?;
+                serve(Shared::new(config, raw, shared_counters, told), sockets, receiver, &ready)
             };
             // A gateway that ends by mistake ends the network: all sockets are closed by now.
             match catch_unwind(AssertUnwindSafe(work)) {

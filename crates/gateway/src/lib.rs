@@ -24,7 +24,8 @@
 //! The kernel has accepted a TCP connection before the gateway hears of it, so every failure that is found here
 //! (denied, refused, unreachable, timed out, a limit) is a reset right after the connection was made: `ECONNRESET`.
 //! What the routing table refuses never gets this far: no route is `ENETUNREACH`, a prohibited range `EACCES`, a port
-//! without a listener `ECONNREFUSED`. A datagram that is denied is dropped. The proxies answer in their protocol.
+//! without a listener `ECONNREFUSED`. A datagram that is denied is
+//! answered with ICMP "port unreachable" (`ECONNREFUSED` at a connected socket), where a raw socket was handed in. The proxies answer in their protocol.
 //!
 //! # Bounds
 //!
@@ -40,6 +41,7 @@ mod gateway;
 mod names;
 mod proxy;
 mod publish;
+mod raw;
 mod relay;
 mod request;
 mod shared;

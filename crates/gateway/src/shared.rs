@@ -20,6 +20,7 @@ use crate::dial::dial;
 use crate::dns::client::{Client, Unresolved};
 use crate::event::{Event, Limit, Reason};
 use crate::names::Names;
+use crate::raw::Raw;
 use crate::relay::Pipes;
 use crate::tell::{Counted, Counters, Teller};
 
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) teller: Teller,
     pub(crate) pipes: Rc<Pipes>,
     pending: Semaphore,
+    pub(crate) raw: Raw,
     /// How many bytes of datagrams wait for their upstream.
     pub(crate) early: Cell<usize>,
 }
@@ -98,7 +100,12 @@ impl Wish {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, counters: Arc<Counters>, listener: Box<dyn Fn(Event)>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        raw: Raw,
+        counters: Arc<Counters>,
+        listener: Box<dyn Fn(Event)>,
+    ) -> Self {
         let Config { network, resolvers, hosts, own, limits, mutant } = config;
         let servers = if network.dns.servers.is_empty() { resolvers } else { network.dns.servers.clone() };
         let own = own.into_iter().map(|address| address.to_canonical()).collect();
@@ -107,6 +114,7 @@ impl Shared {
             names: RefCell::new(Names::new(limits.names, limits.name_hold)),
             teller: Teller::new(limits.events, listener),
             pipes: Rc::new(Pipes::new(limits.pipes, Arc::clone(&counters))),
+            raw,
             judge: Judge::new(network, own, mutant),
             pending: Semaphore::new(limits.pending),
             limits,

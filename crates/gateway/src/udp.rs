@@ -1,8 +1,7 @@
 //! Datagrams that the workload sent. A flow is a client's address with a dialled one: it has a socket of its own
 //! outside, connected to the address that was judged, and its answers come from the address that was dialled.
 //!
-//! A datagram that is denied or cannot be sent is dropped: there is no socket inside from which the kernel would say
-//! "unreachable" for it.
+//! A datagram that is denied or cannot be sent is answered with "port unreachable", where there is a raw socket to say so.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,6 +28,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Mutant;
 use crate::dns::stub::Note;
 use crate::event::{Event, Limit};
+use crate::raw::Raw;
 use crate::shared::{NameUse, Shared, Target, Wish};
 use crate::tcp;
 
@@ -126,7 +126,12 @@ impl Inside {
     }
 
     /// Sends `data` to `client` as if from `dialled`. Best effort, as datagrams are.
-    fn send(&self, data: &[u8], client: SocketAddr, dialled: IpAddr) {
+    fn send(&self, raw: &Raw, data: &[u8], client: SocketAddr, dialled: SocketAddr) {
+        // A socket that takes all ports has none of them.
+        if dialled.port() != self.port && raw.datagram(dialled, client, data) {
+            return;
+        }
+        let dialled = dialled.ip();
         let parts = [IoSlice::new(data)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         let fd = self.socket.as_raw_fd();
@@ -180,7 +185,7 @@ pub(crate) async fn serve(shared: Rc<Shared>, inside: Rc<Inside>) {
         let data = &buffer[..length];
         if is_resolver(dialled.ip()) && dialled.port() == DNS_PORT {
             if let Some(answer) = tcp::query(&shared, data) {
-                inside.send(&answer, client, dialled.ip());
+                inside.send(&shared.raw, &answer, client, dialled);
             }
             continue;
         }
@@ -201,7 +206,7 @@ fn forward(shared: &Rc<Shared>, inside: &Rc<Inside>, key: Key, data: &[u8]) {
                     early.push(data.to_vec());
                 }
             }
-            State::Closed => {}
+            State::Closed => shared.raw.refuse(key.0, key.1, data.len()),
         }
         return;
     }
@@ -273,7 +278,9 @@ impl Drop for FlowEnd {
 async fn run(end: &FlowEnd) {
     let (shared, (client, dialled)) = (&end.shared, end.key);
     let Some((socket, _name_use)) = open(shared, dialled).await else {
-        end.set(State::Closed);
+        for data in end.set(State::Closed) {
+            shared.raw.refuse(client, dialled, data.len());
+        }
         return tokio::time::sleep(REMEMBERED).await;
     };
     for data in end.set(State::Open(Rc::clone(&socket))) {
@@ -295,13 +302,13 @@ async fn run(end: &FlowEnd) {
             match socket.try_recv(&mut buffer) {
                 Ok(length) => {
                     end.flow.last.set(Instant::now());
-                    end.inside.send(&buffer[..length], client, dialled.ip());
+                    end.inside.send(&shared.raw, &buffer[..length], client, dialled);
                     let received = u64::try_from(length).unwrap_or(0);
                     shared.counters.received.fetch_add(received, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error about what was sent (udp(7)): the next datagram may fare better.
-                Err(_) => {}
+                Err(_) => shared.raw.refuse(client, dialled, 0),
             }
         }
         buffer = Vec::new();

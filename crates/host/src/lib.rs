@@ -7,6 +7,7 @@ mod base;
 mod caller;
 mod cgroups;
 mod mounts;
+mod network;
 mod paths;
 mod survey;
 mod trial;

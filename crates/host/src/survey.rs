@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
 use palisade_plan::step::Controller;
-use palisade_plan::{named_paths, needed_controllers};
+use palisade_plan::{named_paths, needed_controllers, needs_network};
 use palisade_policy::{Access, Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
-use crate::{base, caller, cgroups, paths, trial};
+use crate::{base, caller, cgroups, network, paths, trial};
 
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             .collect(),
         base: base::layout(),
         paths,
+        network: needs_network(policy).then(network::facts),
         caller,
     })
 }

@@ -3,6 +3,7 @@
 //! Facts are data. `palisade-host` finds them out by doing each thing; tests read them from `fixtures/hosts`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,21 @@ pub struct HostFacts {
     pub base: BaseLayout,
     /// What stands at each path that the policy names, by absolute path.
     pub paths: BTreeMap<PathBuf, PathFact>,
+    /// What carrying traffic depends on. Asked only for a policy that lets something out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkFacts>,
+}
+
+/// What carrying traffic depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFacts {
+    /// Whether the kernel speaks IPv6.
+    pub ipv6: bool,
+    /// The program that loads rulesets of nftables, without symbolic links, if the host has it.
+    pub nft: Option<PathBuf>,
+    /// The resolvers that this host asks (resolv.conf(5)).
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// Who starts the sandbox.

@@ -10,7 +10,7 @@ mod render;
 pub mod seccomp;
 pub mod step;
 
-pub use decide::{Reason, Refusal, Situation, decide, named_paths, needed_controllers};
+pub use decide::{Reason, Refusal, Situation, decide, named_paths, needed_controllers, needs_network};
 pub use facts::HostFacts;
 pub use plan::{Coverage, Plan, Status};
 pub use step::{PlannedStep, Step};

@@ -3,10 +3,12 @@
 //! The order of the variants is roughly the order of execution; the order of a plan is what counts.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use palisade_policy::{ByteSize, Clause};
+use ipnet::IpNet;
+use palisade_policy::{ByteSize, Clause, Network, Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::seccomp::Profile;
@@ -74,6 +76,58 @@ pub enum Step {
     },
     /// Bring up the sandbox's own loopback interface.
     LoopbackUp {},
+    /// Give the loopback interface an address of the sandbox's own.
+    AddAddress {
+        /// Which.
+        address: IpAddr,
+    },
+    /// Say what becomes of packets to a range, in the table `local`, which the kernel asks first (ip-route(8)).
+    AddRoute {
+        /// The range.
+        net: IpNet,
+        /// What becomes of them.
+        kind: RouteKind,
+    },
+    /// Make a socket in the sandbox's network namespace, which the gateway serves from outside.
+    Listen {
+        /// Over which transport.
+        protocol: Protocol,
+        /// At which address; the unspecified one is every address of both families.
+        address: IpAddr,
+        /// On which port.
+        port: u16,
+    },
+    /// Make sockets that take what is meant for other addresses and ports, as far as rules of nftables bring it to them
+    /// (`tproxy`, Documentation/networking/tproxy.rst).
+    ListenTransparent {
+        /// The unspecified address of IPv4, or that of IPv6 for both families.
+        address: IpAddr,
+        /// On which port, of TCP and UDP.
+        port: u16,
+    },
+    /// Make raw sockets by which the gateway answers in the name of addresses and ports that no socket has, and refuses
+    /// datagrams (raw(7)).
+    OpenRaw {
+        /// Whether of IPv6 too.
+        ipv6: bool,
+    },
+    /// Load a ruleset into the sandbox's network namespace.
+    LoadRuleset {
+        /// The program that loads it, without symbolic links.
+        nft: PathBuf,
+        /// The ruleset, in the JSON of libnftables-json(5).
+        ruleset: String,
+    },
+    /// Carry what is allowed to the sockets of the sandbox, from outside.
+    ServeEgress {
+        /// What is allowed.
+        network: Network,
+        /// Who is asked for the addresses of names.
+        resolvers: Vec<SocketAddr>,
+        /// A defect for the conformance suite to find.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mutant: Option<String>,
+    },
     /// Cut mount propagation from and to the host.
     PrivateMounts {},
     /// Mount an empty tmpfs that is to become the root directory.
@@ -274,6 +328,13 @@ impl Step {
             Self::SetIds { .. } => "set ids",
             Self::SetHostname { .. } => "set hostname",
             Self::LoopbackUp {} => "loopback up",
+            Self::AddAddress { .. } => "add address",
+            Self::AddRoute { .. } => "add route",
+            Self::Listen { .. } => "listen",
+            Self::ListenTransparent { .. } => "listen transparent",
+            Self::OpenRaw { .. } => "open raw",
+            Self::LoadRuleset { .. } => "load ruleset",
+            Self::ServeEgress { .. } => "serve egress",
             Self::PrivateMounts {} => "private mounts",
             Self::NewRoot { .. } => "new root",
             Self::MakeDirectory { .. } => "make directory",
@@ -327,6 +388,17 @@ impl Step {
             }
             Self::SetIds { uid, gid } => format!("uid {uid}, gid {gid}"),
             Self::SetHostname { name } => name.clone(),
+            Self::AddAddress { address } => address.to_string(),
+            Self::AddRoute { net, kind } => format!("{} {net}", kind.word()),
+            Self::Listen { protocol, address, port } => {
+                format!("{} {}", protocol.word(), SocketAddr::new(*address, *port))
+            }
+            Self::ListenTransparent { address, port } => SocketAddr::new(*address, *port).to_string(),
+            Self::OpenRaw { ipv6 } => if *ipv6 { "both families" } else { "IPv4" }.into(),
+            Self::LoadRuleset { nft, .. } => nft.display().to_string(),
+            Self::ServeEgress { network, resolvers, .. } => {
+                format!("{}, {} rules, {} resolvers", network.mode, network.allow.len(), resolvers.len())
+            }
             Self::NewRoot { size } => size.to_string(),
             Self::MakeDirectory { path, mode } | Self::MakeFile { path, mode, .. } => {
                 format!("{} {mode:04o}", path.display())
@@ -377,6 +449,26 @@ impl Step {
             | Self::NewSession {}
             | Self::NotDumpable {}
             | Self::NoNewPrivileges {} => String::new(),
+        }
+    }
+}
+
+/// What becomes of packets to a range (ip-route(8)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// They are delivered to this host: to whoever listens.
+    Local,
+    /// They are refused with EACCES.
+    Prohibit,
+}
+
+impl RouteKind {
+    /// Its name in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Prohibit => "prohibit",
         }
     }
 }

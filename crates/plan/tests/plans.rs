@@ -98,6 +98,7 @@ fn plans_are_as_recorded(
         "base-none",
         "everything",
         "allowlist",
+        "open",
         "limits",
         "empty",
         "hidden",

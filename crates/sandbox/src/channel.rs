@@ -18,7 +18,7 @@ use rustix::net::{
 };
 
 use message::SIZE;
-pub(crate) use message::{FIRST, Message, Part, WindowSize};
+pub(crate) use message::{FIRST, Message, Part, SocketKind, WindowSize};
 
 /// Most descriptors that come with one record.
 pub(crate) const MOST_DESCRIPTORS: usize = 4;

@@ -7,12 +7,14 @@
 //! Whatever fails ends the child at once, before the workload exists: there is no step that may be skipped.
 
 use std::ffi::CStr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use palisade_policy::Protocol;
 use palisade_sys::memory::wipe_arguments;
-use palisade_sys::process::ForkedChild;
+use palisade_sys::process::{ForkedChild, WaitStatus};
 use palisade_sys::signal::SignalSet;
-use palisade_sys::{landlock, mount as sys_mount, net, process as sys_process, seccomp};
+use palisade_sys::{exec, landlock, mount as sys_mount, net, process as sys_process, seccomp};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -21,13 +23,16 @@ use rustix::mount::{
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::channel::{Channel, Message, Part};
+use crate::channel::{Channel, Message, Part, SocketKind};
 use crate::copy::copy;
 use crate::init;
-use crate::operands::{Operation, Source, WorkspacePart};
+use crate::netlink;
+use crate::operands::{Loader, Operation, Source, WorkspacePart};
 use crate::prepare::Prepared;
+use crate::socket;
 
 /// Where the new root is mounted while it is built. Nothing that a policy may name lies below it, it exists on every
 /// host, and covering it does not hide the host's procfs from the kernel's visibility check for a new one.
@@ -41,6 +46,7 @@ type Failed = (Part, Errno);
 struct State {
     mask_file: Option<OwnedFd>,
     mask_directory: Option<OwnedFd>,
+    routing: Option<OwnedFd>,
 }
 
 /// Runs the child to its end.
@@ -93,6 +99,20 @@ fn apply(
             rustix::system::setdomainname(b"(none)").map_err(whole)
         }
         Operation::LoopbackUp => ours(net::loopback_up()),
+        Operation::Route(request) => route(request, state).map_err(whole),
+        Operation::Listen { protocol, address } => hand_out(channel, *protocol, *address, false),
+        Operation::ListenTransparent { address } => {
+            hand_out(channel, Protocol::Tcp, *address, true)?;
+            hand_out(channel, Protocol::Udp, *address, true)
+        }
+        Operation::OpenRaw { ipv6 } => {
+            let mut families = [false].into_iter().chain(ipv6.then_some(true));
+            families.try_for_each(|ipv6| {
+                let socket = socket::make_raw(ipv6).map_err(whole)?;
+                give(channel, SocketKind::Raw, &socket)
+            })
+        }
+        Operation::LoadRuleset(loader) => load_ruleset(loader).map_err(whole),
         Operation::PrivateMounts => {
             mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(whole)
         }
@@ -432,6 +452,71 @@ fn checkpoint(channel: &Channel, step: i32) -> Result<(), Errno> {
     drop(held);
     while rustix::io::read(&waiting, &mut [0]) == Err(Errno::INTR) {}
     Ok(())
+}
+
+/// One request about addresses or routes; all go over one socket.
+fn route(request: &netlink::Request, state: &mut State) -> Result<(), Errno> {
+    if state.routing.is_none() {
+        state.routing = Some(netlink::open()?);
+    }
+    let Some(socket) = &state.routing else { return Err(Errno::BADF) };
+    netlink::exchange(socket, request)
+}
+
+/// Makes a socket for the gateway and hands it out. No copy stays inside.
+fn hand_out(
+    channel: &Channel,
+    protocol: Protocol,
+    address: SocketAddr,
+    transparent: bool,
+) -> Result<(), Failed> {
+    let socket = socket::make(protocol, address, transparent).map_err(whole)?;
+    let kind = match protocol {
+        Protocol::Tcp => SocketKind::Streams,
+        Protocol::Udp => SocketKind::Datagrams,
+    };
+    give(channel, kind, &socket)
+}
+
+fn give(channel: &Channel, kind: SocketKind, socket: &OwnedFd) -> Result<(), Failed> {
+    channel.send(Message::Socket { kind }, &[socket.as_fd()]).map_err(part(Part::Write))
+}
+
+/// Has a program load a ruleset. It runs with nothing but the right to change this network namespace, which ends before the
+/// workload begins.
+fn load_ruleset(loader: &Loader) -> Result<(), Errno> {
+    let sys = |errno: palisade_sys::Errno| Errno::from_raw_os_error(errno.0);
+    match sys_process::fork().map_err(sys)? {
+        None => {
+            let errno = match become_loader(loader) {
+                Ok(never) => match never {},
+                Err(errno) => errno,
+            };
+            sys_process::exit(errno.raw_os_error() & 0xff)
+        }
+        Some(pid) => {
+            let status = sys_process::wait_for(pid).map_err(sys)?;
+            match WaitStatus::from_raw(status) {
+                Some(WaitStatus::Exited(0)) => Ok(()),
+                // It says why on standard error, which nobody reads here; `nft -c` tells a person.
+                _ => Err(Errno::NOEXEC),
+            }
+        }
+    }
+}
+
+fn become_loader(loader: &Loader) -> Result<std::convert::Infallible, Errno> {
+    dup2_stdin(&loader.ruleset)?;
+    dup2_stdout(&loader.null)?;
+    dup2_stderr(&loader.null)?;
+    let only = CapabilitySet::NET_ADMIN;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: only, permitted: only, inheritable: only },
+    )?;
+    rustix::thread::configure_capability_in_ambient_set(only, true)?;
+    let errno = exec::execveat(loader.program.as_fd(), loader.arguments.words(), loader.environment.words());
+    Err(Errno::from_raw_os_error(errno.0))
 }
 
 fn forbid_user_namespaces() -> Result<(), Failed> {

@@ -2,6 +2,8 @@
 
 use palisade_policy::Clause;
 
+use crate::egress::DeniedDestination;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -26,6 +28,16 @@ pub enum Event {
     Denied {
         /// Its name.
         call: String,
+    },
+    /// The gateway refused a connection or a name, for the first time.
+    DestinationDenied {
+        /// What, and why.
+        denied: DeniedDestination,
+    },
+    /// The gateway has ended, and with it the sandbox's network.
+    NetworkEnded {
+        /// Why.
+        message: String,
     },
     /// The run has ended. Output may still be on its way to a slow reader.
     Ended {

@@ -8,13 +8,15 @@
 //!
 //! The rules of [`crate::child`] hold here too: no allocation, no lock.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use palisade_sys::process::{self, ForkedChild, Reaped};
 use palisade_sys::signal::{self, SIGCHLD, SIGKILL, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::channel::{Channel, FIRST, Message, Received};
 use crate::limits::{self, Watched};
@@ -88,6 +90,11 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
                 Some(Received { message: Message::Signal { program, signal }, .. }) => {
                     deliver(&programs, program, signal);
                 }
+                Some(Received { message: Message::Connect { port }, descriptors }) => {
+                    if let Some(answer) = descriptors.into_iter().flatten().next() {
+                        connect(port, &Channel::of(answer));
+                    }
+                }
                 Some(_) | None => process::exit(1),
             }
         }
@@ -101,6 +108,31 @@ fn hand_over(watched: &Watched, channel: &Channel) {
         if let Ok(file_system) = rustix::fs::open(path.as_c_str(), flags, Mode::empty()) {
             let _ = channel.send(Message::FileSystem { number }, &[file_system.as_fd()]);
         }
+    }
+}
+
+/// Connects to a port of the sandbox's loopback for somebody outside, who may not enter the network namespace.
+fn connect(port: u16, answer: &Channel) {
+    let refused = |errno: Errno| Message::Connected { errno: errno.raw_os_error() };
+    let _ = match connected(port) {
+        Ok(socket) => answer.try_send(Message::Connected { errno: 0 }, &[socket.as_fd()]),
+        Err(errno) => answer.try_send(refused(errno), &[]),
+    };
+}
+
+/// A server may listen on either family's loopback only.
+fn connected(port: u16) -> Result<OwnedFd, Errno> {
+    connect_to(AddressFamily::INET, (Ipv4Addr::LOCALHOST, port).into())
+        .or_else(|_| connect_to(AddressFamily::INET6, (Ipv6Addr::LOCALHOST, port).into()))
+}
+
+/// Does not wait: what cannot be accepted at once is under way when it is handed out (connect(2), EINPROGRESS).
+fn connect_to(family: AddressFamily, address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -11,6 +11,7 @@ use palisade_sys::user_namespace::{Mapping, write_maps};
 use crate::cgroup::{Cgroups, Failed};
 use crate::channel::{Channel, Message};
 use crate::child;
+use crate::egress::Egress;
 use crate::failure::Failure;
 use crate::limits::Watched;
 use crate::placeholder::Placeholders;
@@ -30,6 +31,8 @@ pub(crate) struct Launched {
     pub(crate) watched: Watched,
     /// The workspace, if it is kept apart from the real directories.
     pub(crate) workspace: Option<Workspace>,
+    /// What is carried out of the sandbox.
+    pub(crate) egress: Option<Egress>,
     /// What the run has put on the host.
     pub(crate) _placeholders: Placeholders,
     /// Last: they can only be removed when the sandbox has ended, as it does when the channel ends.
@@ -85,6 +88,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         watched: prepared.watched,
         words: prepared.words,
         workspace: prepared.workspace,
+        egress: prepared.egress,
         _placeholders: placeholders,
         groups,
     };

@@ -87,6 +87,7 @@ mod child;
 mod command;
 mod copy;
 mod denials;
+mod egress;
 mod error;
 mod event;
 mod failure;
@@ -95,6 +96,7 @@ mod init;
 mod janitor;
 mod launch;
 mod limits;
+mod netlink;
 mod operands;
 mod outcome;
 mod placeholder;
@@ -106,6 +108,7 @@ mod relay;
 mod report;
 mod sandbox;
 mod service;
+mod socket;
 mod start;
 mod supervise;
 mod terminal;
@@ -115,6 +118,7 @@ pub mod attach;
 
 pub use command::Command;
 pub use denials::{Denied, UNSEEN};
+pub use egress::{DeniedDestination, Destination, Traffic};
 pub use error::Error;
 pub use event::Event;
 pub use failure::Failure;
@@ -124,8 +128,8 @@ pub use prepare::PrepareError;
 pub use registry::{NameError, Record, Registry};
 pub use relay::Stream;
 pub use report::{
-    DenialsReport, EndingReport, LimitHitReport, LimitUnseenReport, OutputReport, Report, SCHEMA,
-    StreamReport, UsageReport,
+    DenialsReport, EndingReport, LimitHitReport, LimitUnseenReport, NetworkDenialReport,
+    NetworkDenialsReport, OutputReport, Report, SCHEMA, StreamReport, TrafficReport, UsageReport,
 };
 pub use sandbox::{Child, Decision, Sandbox, decide};
 pub use start::run;

@@ -1,14 +1,18 @@
 //! A step with everything that its calls need, built before the fork: C strings, descriptors, numbers, bytes.
 
 use std::ffi::CString;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use palisade_policy::Protocol;
 use palisade_sys::exec::StringArray;
 use palisade_sys::memory::ArgumentArea;
 use palisade_sys::seccomp::SockFilter;
 use rustix::mount::MountFlags;
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
+
+use crate::netlink::Request;
 
 /// One step of the child. Paths are relative to the new root.
 #[derive(Debug)]
@@ -25,6 +29,19 @@ pub(crate) enum Operation {
     },
     SetHostname(Vec<u8>),
     LoopbackUp,
+    /// An address or a route.
+    Route(Request),
+    Listen {
+        protocol: Protocol,
+        address: SocketAddr,
+    },
+    ListenTransparent {
+        address: SocketAddr,
+    },
+    OpenRaw {
+        ipv6: bool,
+    },
+    LoadRuleset(Loader),
     PrivateMounts,
     NewRoot {
         options: CString,
@@ -120,6 +137,17 @@ pub(crate) enum Operation {
         /// The same, but the supervisor hears of what is refused.
         asking: Option<Vec<SockFilter>>,
     },
+}
+
+/// The program that loads a ruleset of nftables, and what it reads.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    pub(crate) program: OwnedFd,
+    pub(crate) ruleset: OwnedFd,
+    /// What its standard output and standard error lead to: nowhere.
+    pub(crate) null: OwnedFd,
+    pub(crate) arguments: StringArray,
+    pub(crate) environment: StringArray,
 }
 
 /// What a bind mount shows.

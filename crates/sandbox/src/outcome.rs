@@ -6,6 +6,7 @@ use palisade_policy::Clause;
 use palisade_sys::Errno;
 
 use crate::denials::Denied;
+use crate::egress::Traffic;
 use crate::failure::Failure;
 use crate::relay::Stream;
 use crate::workspace::Workspace;
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub limits_hit: Vec<LimitHit>,
     /// The system calls that were refused, where the command asked to watch them.
     pub denied: Option<Vec<Denied>>,
+    /// What the gateway carried and refused, where the policy lets something out.
+    pub traffic: Option<Traffic>,
     /// What the workload changed, where the policy keeps that apart from the real directories.
     pub workspace: Option<Workspace>,
     /// What it used.

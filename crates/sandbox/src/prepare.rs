@@ -7,6 +7,7 @@
 pub(crate) mod rights;
 
 use std::ffi::{CString, OsStr, OsString};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,11 @@ use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup::Groups;
+use crate::egress::Egress;
 use crate::launch::pair;
 use crate::limits::Watched;
-use crate::operands::{Operation, Program, Source, WorkspacePart};
+use crate::netlink::Request;
+use crate::operands::{Loader, Operation, Program, Source, WorkspacePart};
 use crate::placeholder::{self, Placeholders};
 use crate::workspace::Workspace;
 
@@ -103,6 +106,17 @@ pub enum PrepareError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// What loads a ruleset cannot be opened.
+    #[error("open {}: {errno}", path.display(), errno = palisade_sys::Errno(errno.raw_os_error()))]
+    Loader {
+        /// Which program.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The plan names a defect of the gateway that this version does not know.
+    #[error("unknown defect `{0}` in the plan")]
+    Mutant(String),
     /// The plan names a capability that this kernel interface does not know.
     #[error("unknown capability `{0}` in the plan")]
     Capability(String),
@@ -150,7 +164,7 @@ pub(crate) struct Prepared {
     /// Whether the caller may map ids that are not its own.
     pub(crate) privileged: bool,
     pub(crate) operations: Vec<Operation>,
-    /// The descriptors of trees, sorted.
+    /// The descriptors of trees, and of what loads rulesets, sorted.
     pub(crate) trees: Vec<i32>,
     pub(crate) program: Program,
     /// The environment of programs that come later.
@@ -170,6 +184,8 @@ pub(crate) struct Prepared {
     pub(crate) placeholders: Placeholders,
     /// The real directories of a workspace that is kept apart.
     pub(crate) workspace: Option<Workspace>,
+    /// What is carried out of the sandbox.
+    pub(crate) egress: Option<Egress>,
 }
 
 /// Prepares the execution of a program under `plan`.
@@ -206,6 +222,12 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
             _ => None,
         })
         .collect();
+    trees.extend(operations.iter().flat_map(|operation| match operation {
+        Operation::LoadRuleset(loader) => {
+            vec![loader.program.as_raw_fd(), loader.ruleset.as_raw_fd(), loader.null.as_raw_fd()]
+        }
+        _ => Vec::new(),
+    }));
     trees.sort_unstable();
     Ok(Prepared {
         // A cgroup namespace begins at the groups that its maker is in: the child makes it when it is in its own.
@@ -237,6 +259,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
             .collect(),
         placeholders,
         workspace: Workspace::of(plan)?,
+        egress: Egress::of(plan)?,
     })
 }
 
@@ -304,6 +327,17 @@ fn operation(
         Step::SetIds { uid, gid } => Operation::SetIds { uid: id(*uid)?, gid: id(*gid)? },
         Step::SetHostname { name } => Operation::SetHostname(name.clone().into_bytes()),
         Step::LoopbackUp {} => Operation::LoopbackUp,
+        Step::AddAddress { address } => Operation::Route(Request::add_address(*address)),
+        Step::AddRoute { net, kind } => Operation::Route(Request::add_route(*net, *kind)),
+        Step::Listen { protocol, address, port } => {
+            Operation::Listen { protocol: *protocol, address: SocketAddr::new(*address, *port) }
+        }
+        Step::ListenTransparent { address, port } => {
+            Operation::ListenTransparent { address: SocketAddr::new(*address, *port) }
+        }
+        Step::OpenRaw { ipv6 } => Operation::OpenRaw { ipv6: *ipv6 },
+        Step::LoadRuleset { nft, ruleset } => Operation::LoadRuleset(loader(nft, ruleset)?),
+        Step::ServeEgress { .. } => Operation::Done,
         Step::PrivateMounts {} => Operation::PrivateMounts,
         Step::NewRoot { size } => {
             Operation::NewRoot { options: text(&format!("mode=0755,size={}", size.bytes()))? }
@@ -389,6 +423,27 @@ fn operation(
         Step::RestrictLandlock { abi, rules } => landlock(*abi, rules)?,
         Step::DropCapabilities { keep } => Operation::DropCapabilities { keep: capabilities(keep)? },
         Step::InstallSeccomp { profile } => filter(profile, watched)?,
+    })
+}
+
+/// Opens the program that loads a ruleset, and puts the ruleset where it can read it.
+fn loader(nft: &Path, ruleset: &str) -> Result<Loader, PrepareError> {
+    let failed = |errno| PrepareError::Loader { path: nft.to_path_buf(), errno };
+    let open = |path: &Path, flags| {
+        let flags = flags | OFlags::CLOEXEC;
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(failed)
+    };
+    let memory = rustix::fs::memfd_create("ruleset", rustix::fs::MemfdFlags::CLOEXEC).map_err(failed)?;
+    let mut file = std::fs::File::from(memory);
+    std::io::Write::write_all(&mut file, ruleset.as_bytes())
+        .and_then(|()| std::io::Seek::rewind(&mut file))
+        .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    Ok(Loader {
+        program: open(nft, OFlags::PATH)?,
+        ruleset: file.into(),
+        null: open(Path::new("/dev/null"), OFlags::WRONLY)?,
+        arguments: StringArray::new(vec![c"nft".into(), c"-j".into(), c"-f".into(), c"-".into()]),
+        environment: StringArray::new(Vec::new()),
     })
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use palisade_plan::{Coverage, Plan};
+use palisade_policy::Protocol;
 use serde::Serialize;
 
 use crate::denials::{Denied, UNHEARD, UNSEEN};
+use crate::egress::{DeniedDestination, Traffic};
 use crate::limits;
 use crate::outcome::{Ending, Outcome, Usage};
 use crate::relay::Stream;
@@ -43,6 +45,9 @@ pub struct Report {
     pub output: OutputReport,
     /// What it used.
     pub usage: UsageReport,
+    /// What the gateway carried. Absent where the policy lets nothing out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficReport>,
 }
 
 /// What a run used. Absent is what nothing counted.
@@ -125,8 +130,91 @@ pub struct DenialsReport {
     /// How often each system call was refused, where that could be heard of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_calls: Option<BTreeMap<String, u64>>,
+    /// What the gateway refused. Absent where the policy lets nothing out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkDenialsReport>,
     /// What is refused but cannot be seen.
     pub unseen: Vec<&'static str>,
+}
+
+/// What a gateway refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkDenialsReport {
+    /// Each destination once.
+    pub destinations: Vec<NetworkDenialReport>,
+    /// Refusals of destinations beyond those that are told apart.
+    pub others: u64,
+}
+
+/// A destination that was refused. What has no route is refused by the kernel, and not seen.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkDenialReport {
+    /// `tcp` or `udp`; absent for a name that was only asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<&'static str>,
+    /// The name, if it was asked for by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The address, if it was dialled by address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// The port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Why.
+    pub reason: String,
+    /// The clause of the policy that says so.
+    pub clause: String,
+    /// How often.
+    pub times: u64,
+}
+
+/// What a gateway carried.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrafficReport {
+    /// Connections and flows that were allowed.
+    pub allowed: u64,
+    /// Connections, flows and names that it refused.
+    pub denied: u64,
+    /// Bytes from inside to outside.
+    pub sent_bytes: u64,
+    /// Bytes from outside to inside.
+    pub received_bytes: u64,
+}
+
+impl From<&Traffic> for TrafficReport {
+    fn from(traffic: &Traffic) -> Self {
+        Self {
+            allowed: traffic.allowed,
+            denied: traffic.denied,
+            sent_bytes: traffic.sent,
+            received_bytes: traffic.received,
+        }
+    }
+}
+
+impl From<&Traffic> for NetworkDenialsReport {
+    fn from(traffic: &Traffic) -> Self {
+        Self {
+            destinations: traffic.refused.iter().map(NetworkDenialReport::from).collect(),
+            others: traffic.others,
+        }
+    }
+}
+
+impl From<&DeniedDestination> for NetworkDenialReport {
+    fn from(denied: &DeniedDestination) -> Self {
+        let destination = &denied.destination;
+        Self {
+            protocol: destination.protocol.map(Protocol::word),
+            name: destination.name.clone(),
+            address: destination.address,
+            port: destination.port,
+            reason: denied.reason.clone(),
+            clause: denied.clause.to_string(),
+            times: denied.times,
+        }
+    }
 }
 
 /// A limit that was run into.
@@ -197,12 +285,16 @@ impl Report {
                 .into_iter()
                 .map(|(clause, why)| LimitUnseenReport { clause: clause.to_string(), why })
                 .collect(),
-            denials: DenialsReport::from(outcome.denied.as_deref()),
+            denials: DenialsReport {
+                network: outcome.traffic.as_ref().map(NetworkDenialsReport::from),
+                ..DenialsReport::from(outcome.denied.as_deref())
+            },
             output: OutputReport {
                 stdout: outcome.output.stdout.as_ref().map(StreamReport::from),
                 stderr: outcome.output.stderr.as_ref().map(StreamReport::from),
             },
             usage: UsageReport::from(&outcome.usage),
+            traffic: outcome.traffic.as_ref().map(TrafficReport::from),
         }
     }
 }
@@ -211,7 +303,11 @@ impl From<Option<&[Denied]>> for DenialsReport {
     fn from(denied: Option<&[Denied]>) -> Self {
         let calls = |denied: &[Denied]| denied.iter().map(|one| (one.call.clone(), one.times)).collect();
         let unheard = denied.is_none().then_some(UNHEARD);
-        Self { system_calls: denied.map(calls), unseen: UNSEEN.iter().copied().chain(unheard).collect() }
+        Self {
+            system_calls: denied.map(calls),
+            network: None,
+            unseen: UNSEEN.iter().copied().chain(unheard).collect(),
+        }
     }
 }
 

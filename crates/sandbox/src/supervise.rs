@@ -16,7 +16,9 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::channel::{FIRST, Message, Received};
 use crate::denials::Denials;
+use crate::egress::{Egress, Heard};
 use crate::event::Event;
+use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
 use crate::limits::{Gauges, LOOK};
@@ -62,6 +64,7 @@ enum Source {
     Client(usize),
     Relay(usize),
     Denial,
+    Network,
 }
 
 impl<'a> Supervisor<'a> {
@@ -93,12 +96,10 @@ impl<'a> Supervisor<'a> {
         let start = Instant::now();
         self.deadline = self.launched.wall_time.map(|time| start + time);
         self.look_at_cpu_time();
-        let given = self.front.take_given();
-        let lent: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
-        // A first process that is gone already has said why, or says nothing any more; both are read below.
-        let message = Message::Start { program: FIRST, terminal: self.front.terminal() };
-        let _ = self.launched.channel.send(message, &lent);
-        drop(given);
+        // Where something is let out, not before somebody serves the sockets: what cannot be served is not started.
+        if self.launched.egress.is_none() {
+            self.begin();
+        }
         let message = loop {
             if let Some(last) = self.turn() {
                 break last;
@@ -121,17 +122,57 @@ impl<'a> Supervisor<'a> {
             (Some(ending), _) => ending,
         };
         self.note_truncation();
+        self.hear_of_network();
         let ending = self.note_limits(ending, usage.cpu_user + usage.cpu_system);
         self.emit(|| Event::Ended { exit_code: ending.exit_code() });
         let denied = self.denials.told();
         let workspace = self.launched.workspace.take();
+        let traffic = self.launched.egress.take().map(Egress::end);
         Outcome {
             ending,
             output: self.front.finish(true),
             limits_hit: self.limits_hit,
             denied,
+            traffic,
             workspace,
             usage,
+        }
+    }
+
+    /// Has the first program started.
+    fn begin(&mut self) {
+        let given = self.front.take_given();
+        let lent: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
+        // A first process that is gone already has said why, or says nothing any more; both are read later.
+        let message = Message::Start { program: FIRST, terminal: self.front.terminal() };
+        let _ = self.launched.channel.send(message, &lent);
+    }
+
+    /// Begins to carry what is let out, and then the program.
+    fn open_network(&mut self) {
+        let Some(egress) = &mut self.launched.egress else { return };
+        match egress.serve() {
+            Ok(()) => self.begin(),
+            Err(error) => {
+                let step = egress.step;
+                let action = self.launched.words.get(step.saturating_sub(1)).cloned().unwrap_or_default();
+                let errno = palisade_sys::Errno(error.raw_os_error().unwrap_or(0));
+                self.ending =
+                    Some(Ending::NotStarted(Failure { step, action, part: None, errno, hint: None }));
+                self.kill();
+            }
+        }
+    }
+
+    /// Hears what the gateway tells.
+    fn hear_of_network(&mut self) {
+        let heard = self.launched.egress.as_mut().map(Egress::hear).unwrap_or_default();
+        for heard in heard {
+            match heard {
+                Heard::Denied(denied) => self.emit(|| Event::DestinationDenied { denied }),
+                Heard::Limit(which) => self.limit_of_network(&which),
+                Heard::Died(message) => self.emit(|| Event::NetworkEnded { message }),
+            }
         }
     }
 
@@ -153,6 +194,7 @@ impl<'a> Supervisor<'a> {
                     self.clients.extend(self.service.as_ref().and_then(Service::accept));
                 }
                 Source::Client(index) => self.asked(index),
+                Source::Network => self.hear_of_network(),
                 Source::Denial => {
                     if let Some(call) = self.denials.answer() {
                         self.emit(|| Event::Denied { call });
@@ -189,6 +231,9 @@ impl<'a> Supervisor<'a> {
         if let Some(listener) = self.denials.descriptor() {
             also(Source::Denial, listener);
         }
+        if let Some(told) = self.launched.egress.as_ref().and_then(Egress::descriptor) {
+            also(Source::Network, told);
+        }
         for (index, client) in self.clients.iter().enumerate() {
             also(Source::Client(index), client.channel.as_fd());
         }
@@ -206,11 +251,20 @@ impl<'a> Supervisor<'a> {
             Message::Ready => {
                 let pid = self.launched.pid;
                 self.emit(|| Event::Started { pid });
+                self.open_network();
                 None
             }
             Message::Listener => {
                 if let Some(listener) = descriptors.into_iter().flatten().next() {
                     self.denials.listen(listener);
+                }
+                None
+            }
+            Message::Socket { kind } => {
+                if let (Some(egress), Some(socket)) =
+                    (&mut self.launched.egress, descriptors.into_iter().flatten().next())
+                {
+                    egress.take(socket, kind);
                 }
                 None
             }

@@ -139,6 +139,23 @@ pub fn execve(path: &CStr, argv: Words<'_>, envp: Words<'_>) -> Errno {
     Errno::last()
 }
 
+/// execveat(2) of the file that `program` is a descriptor of. Returns only when it failed.
+pub fn execveat(program: std::os::fd::BorrowedFd<'_>, argv: Words<'_>, envp: Words<'_>) -> Errno {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: the path is an empty C string, both arrays are as for execve.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use crate::address::Ip;
 use crate::call::Call;
 use crate::guard;
-use crate::kernel::{self, Answer, EINPROGRESS, Errno, Fd, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT};
+use crate::kernel::{self, Answer, EINPROGRESS, EPROTO, Errno, Fd, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT};
 
 pub(crate) const SOCK_STREAM: usize = 1;
 pub(crate) const SOCK_DGRAM: usize = 2;
@@ -66,6 +66,26 @@ impl Peer {
         }
         kernel::close(fd);
         connected.map(|_| 0)
+    }
+
+    /// Connects a stream socket, sends `text` and reports the answer. Whoever stands between may accept a connection that
+    /// goes nowhere: only an answer shows that the far side was reached.
+    pub(crate) fn talk(&self, call: &mut Call<'_>, text: &[u8]) -> Answer {
+        let fd = self.socket(SOCK_STREAM, 0)?;
+        let mut answer = [0; 512];
+        let heard = self
+            .connect(fd)
+            .and_then(|()| send(fd, text))
+            .and_then(|_| kernel::await_ready(fd, POLLIN, self.wait))
+            .and_then(|()| kernel::read(fd, &mut answer));
+        kernel::close(fd);
+        match heard? {
+            0 => Err(EPROTO),
+            count => {
+                call.data.push(&answer[..count]);
+                Ok(0)
+            }
+        }
     }
 
     /// Sends one datagram from a connected socket and reports the answer. Returns its length.

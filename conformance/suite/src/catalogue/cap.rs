@@ -16,11 +16,11 @@ const NONE: &str = "0000000000000000";
 const CAP_HEADER: [u8; 8] = [0x22, 0x05, 0x08, 0x20, 0, 0, 0, 0];
 
 /// Entries of the group `cap`.
-pub(super) fn probes(_world: &World, policy: &Policy) -> Vec<Probe> {
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = identity(policy);
     if policy.process.capabilities.is_empty() {
         probes.extend(sets());
-        probes.extend(uses());
+        probes.extend(uses(world));
     }
     probes
 }
@@ -144,7 +144,10 @@ fn identity(policy: &Policy) -> Vec<Probe> {
 }
 
 /// Operations that need a capability: denied although the sandbox's first process held it.
-fn uses() -> Vec<Probe> {
+fn uses(world: &World) -> Vec<Probe> {
+    // One at which nothing of the lab listens.
+    let low = (81..1024).find(|port| !world.tcp_ports.contains(port)).unwrap_or(81);
+    let [high, rest] = low.to_be_bytes();
     let denied = |id: &str, requirement: &str| {
         Probe::denies(id, Medium).serves(CAPABILITIES, "CAP-3").requires(requirement)
     };
@@ -164,14 +167,14 @@ fn uses() -> Vec<Probe> {
             .expect(Denied.or(Expect::fails([EINVAL])))
             .outside(Outside::succeeds()),
         denied("cap/bind-low", "the ports below 1024 are closed")
-            .operation("bind(2) to 127.0.0.1:81")
+            .operation(format!("bind(2) to 127.0.0.1:{low}"))
             .script([
                 setup!("sys", SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0),
                 attempt!(
                     "sys",
                     SYS_bind,
                     result(0),
-                    bytes([2, 0, 0, 81, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+                    bytes([2, 0, high, rest, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
                     16
                 ),
             ])

@@ -1,6 +1,6 @@
 //! Names without a network: nothing resolves, at once, and no other resolver is in reach.
 
-use palisade_policy::Policy;
+use palisade_policy::{NetworkMode, Policy};
 
 use super::prelude::*;
 use crate::lab::World;
@@ -14,9 +14,45 @@ const PATIENCE: i32 = 1000;
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = vec![host_resolv_conf(world)];
     probes.extend(side_sockets(world));
-    if super::net::is_closed(policy) {
+    if super::net::has_names(&policy.network) {
+        probes.extend(unlisted(world, policy));
+    } else {
         probes.extend(resolution(world));
-        probes.extend(resolvers(world));
+    }
+    probes.extend(resolvers(world, policy));
+    probes
+}
+
+/// Names that no rule allows, where others are.
+fn unlisted(world: &World, policy: &Policy) -> Vec<Probe> {
+    let query = |id: &str, kind: i32, what: &str| {
+        Probe::denies(id, High)
+            .serves(MODE, "NET-10")
+            .requires("a name that no rule allows does not exist, at once, and nobody outside hears of it")
+            .operation(format!("query the configured server for {what}"))
+            .script([control!("loopback_tcp"), attempt!("dns_query", "resolv.conf", NONCE, PATIENCE, kind)])
+            .expect(Expect::data_is("rcode=3 answers=0"))
+            .outside(Outside::Shows(Succeeds))
+            .canary(Canary::udp([10, 0, 0, 53], 53))
+            .needs_planted(&world.secret("resolv-conf").presence)
+    };
+    let mut probes = vec![
+        Probe::allows("dns/localhost", Medium)
+            .serves(MODE, "NET-6")
+            .requires("the name of the own loopback resolves")
+            .command(["/usr/bin/getent", "ahosts", "localhost"])
+            .needs(Need::Command("getent")),
+    ];
+    if policy.network.mode != NetworkMode::Open {
+        probes.extend([
+            query("dns/unlisted-name", 1, "an IPv4 address"),
+            query("dns/unlisted-name-aaaa", 28, "an IPv6 address"),
+            query("dns/unlisted-txt", 16, "a text, which carries data out"),
+            query("dns/unlisted-mx", 15, "a mail server"),
+            query("dns/unlisted-ns", 2, "a name server"),
+            query("dns/unlisted-any", 255, "everything"),
+            query("dns/unlisted-https", 65, "a service binding"),
+        ]);
     }
     probes
 }
@@ -56,9 +92,10 @@ fn resolution(world: &World) -> Vec<Probe> {
 }
 
 /// Resolvers that a program may ask of its own accord.
-fn resolvers(world: &World) -> Vec<Probe> {
+fn resolvers(world: &World, policy: &Policy) -> Vec<Probe> {
+    let refused = if super::net::is_closed(policy) { Unreachable } else { Refused };
     let denied = |id: &str, requirement: &str| {
-        Probe::denies(id, High).serves(MODE, "NET-2").requires(requirement).expect(Unreachable)
+        Probe::denies(id, High).serves(MODE, "NET-2").requires(requirement).expect(refused.clone())
     };
     let other = "no resolver on the network can be asked";
     let udp = |id: &str, address: &str| {
@@ -69,13 +106,14 @@ fn resolvers(world: &World) -> Vec<Probe> {
         let probe = probe.canary(Canary::udp(parsed(address), 53));
         if address.contains(':') { probe.needs(Need::Ipv6).needs_planted(&world.ipv6) } else { probe }
     };
+    let by = if super::net::is_closed(policy) { "tcp" } else { "tcp_talk" };
     let tcp = |id: &str, what: &str, address: &str, port: u16| {
         denied(id, other)
             .operation(format!("{what}: connect to {address} port {port}"))
-            .script([control!("loopback_tcp"), attempt!("tcp", address, port, NONCE, PATIENCE)])
+            .script([control!("loopback_tcp"), attempt!(by, address, port, NONCE, PATIENCE)])
             .canary(Canary::tcp(parsed(address), port))
     };
-    vec![
+    let all = vec![
         udp("dns/other-resolver-udp", "8.8.8.8"),
         udp("dns/other-resolver-udp-v6", "2001:4860:4860::8888"),
         udp("dns/host-resolver", "10.0.0.53"),
@@ -88,7 +126,11 @@ fn resolvers(world: &World) -> Vec<Probe> {
             .operation("DNS over QUIC: a datagram to 94.140.14.14 port 443")
             .script([control!("loopback_tcp"), attempt!("udp", "94.140.14.14", 443, NONCE, PATIENCE)])
             .canary(Canary::udp([94, 140, 14, 14], 443)),
-    ]
+    ];
+    // In an open network those on the internet may be asked: the addresses themselves are judged in the group `net`.
+    let on_the_host = |id: &str| matches!(id, "dns/host-resolver" | "dns/resolved-stub");
+    let is_open = policy.network.mode == NetworkMode::Open;
+    all.into_iter().filter(|probe| !is_open || on_the_host(&probe.id)).collect()
 }
 
 fn parsed(address: &str) -> std::net::IpAddr {

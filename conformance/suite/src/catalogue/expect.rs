@@ -25,6 +25,9 @@ pub enum Expect {
     /// No way there, said within [`PROMPT`]: ENETUNREACH, EHOSTUNREACH, ECONNREFUSED, EADDRNOTAVAIL,
     /// ENETDOWN, EACCES, EPERM, EINVAL of a blackhole route is *not* in it.
     Unreachable,
+    /// [`Expect::Unreachable`], or ended within [`PROMPT`] before anything was answered: ECONNRESET, EPIPE, ENOENT of a name.
+    /// What a sandbox shows whose means stand between the workload and the far side; the far side tells the rest.
+    Refused,
     /// Exactly one of these errors.
     Fails(Vec<Errno>),
     /// Succeeds; a command: exit code 0.
@@ -150,6 +153,10 @@ impl Expect {
                         EPERM,
                     ])
             }
+            Self::Refused => {
+                let in_time = matches!(seen, Seen::Returned { took, .. } if *took <= PROMPT);
+                Self::Unreachable.contains(seen) || (in_time && errno_in(&[ECONNRESET, EPIPE, ENOENT]))
+            }
             Self::Fails(errors) => errno_in(errors),
             Self::Succeeds => seen.output().is_some(),
             Self::Returns(value) => matches!(seen, Seen::Returned { ret, errno: 0, .. } if ret == value),
@@ -188,6 +195,7 @@ impl Expect {
             Self::ReadOnly => ("read-only", "EROFS, EACCES or EPERM"),
             Self::NoFamily => ("no such protocol", "EAFNOSUPPORT or denied"),
             Self::Unreachable => ("unreachable, said at once", "ENETUNREACH, ECONNREFUSED, EACCES, ..."),
+            Self::Refused => ("refused at once", "unreachable, or ECONNRESET"),
             _ => return None,
         })
     }
@@ -201,7 +209,12 @@ impl fmt::Display for Expect {
             return if f.alternate() { f.write_str(name) } else { write!(f, "{name} ({members})") };
         }
         match self {
-            Self::Denied | Self::Absent | Self::ReadOnly | Self::NoFamily | Self::Unreachable => Ok(()),
+            Self::Denied
+            | Self::Absent
+            | Self::ReadOnly
+            | Self::NoFamily
+            | Self::Unreachable
+            | Self::Refused => Ok(()),
             Self::Fails(errors) => {
                 let names: Vec<String> = errors.iter().map(|errno| format!("{errno:?}")).collect();
                 f.write_str(&names.join(" or "))
@@ -255,6 +268,12 @@ mod tests {
     #[case(Expect::Unreachable, Seen::failed(ETIMEDOUT), false)]
     #[case(Expect::Unreachable,
         Seen::Returned { ret: -1, errno: ECONNREFUSED as i32, data: vec![], took: Duration::from_secs(5) }, false)]
+    #[case(Expect::Refused, Seen::failed(ENETUNREACH), true)]
+    #[case(Expect::Refused, Seen::failed(ECONNRESET), true)]
+    #[case(Expect::Refused, Seen::failed(ETIMEDOUT), false)]
+    #[case(Expect::Refused, Seen::returned(0), false)]
+    #[case(Expect::Refused,
+        Seen::Returned { ret: -1, errno: ECONNRESET as i32, data: vec![], took: Duration::from_secs(5) }, false)]
     #[case(Expect::Succeeds, Seen::returned(3), true)]
     #[case(Expect::Succeeds, Seen::Exited { code: 1, stdout: vec![] }, false)]
     #[case(Expect::Returns(3), Seen::returned(3), true)]

@@ -99,6 +99,7 @@ pub use entry::{
 };
 pub(crate) use exec::FIRST;
 pub use expect::{Expect, PROMPT};
+pub use net::ports;
 
 use crate::lab::World;
 

@@ -4,15 +4,20 @@
 
 use std::net::IpAddr;
 
-use palisade_policy::{NetworkMode, Policy, Posture};
+use palisade_policy::{Clause, Network, NetworkMode, Policy, Posture, Protocol};
 
 use super::prelude::*;
 use crate::lab::{Endpoint, Proto, World};
 
 mod addresses;
+mod allowed;
 mod families;
 mod metadata;
+mod model;
 mod posture;
+
+pub(super) use allowed::has_names;
+pub use allowed::ports;
 
 const MODE: &str = "network.mode";
 
@@ -23,11 +28,12 @@ const PATIENCE: i32 = 1000;
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = families::probes(policy);
     if policy.network.metadata == Posture::Block {
-        probes.extend(metadata::probes(world));
+        probes.extend(metadata::probes(world, policy));
     }
-    if is_closed(policy) {
-        probes.extend(addresses::probes(world));
-        probes.extend(posture::probes(world));
+    probes.extend(addresses::probes(world, policy));
+    probes.extend(posture::probes(world, policy));
+    if !is_closed(policy) {
+        probes.extend(allowed::probes(world, policy));
     }
     probes
 }
@@ -56,6 +62,38 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Under a policy that lets something out, what it says about this place. There somebody may stand between who accepts
+    /// a connection that leads nowhere, so only an answer counts.
+    fn judged(self, world: &World, network: &Network) -> Probe {
+        let heard = heard_at(self.address);
+        let protocol = if self.proto == Proto::Tcp { Protocol::Tcp } else { Protocol::Udp };
+        let by = if self.by == "tcp" { "tcp_talk" } else { self.by };
+        match model::allows_address(network, world, protocol, heard, self.port) {
+            None => Self { by, ..self }.probe(world).expect(Refused),
+            Some(rule) => {
+                let denied = Self { by, ..self }.probe(world);
+                let mut probe = Probe::allows(denied.id.clone(), High)
+                    .requires("what is allowed is reached")
+                    .expect(Succeeds);
+                probe.clause = rule.map_or(Clause::new(MODE), |rule| rule.clause.clone());
+                Probe {
+                    class: probe.class,
+                    requirement: probe.requirement,
+                    expect: probe.expect,
+                    outside: probe.outside,
+                    clause: probe.clause,
+                    spec: "NET-8",
+                    ..denied
+                }
+            }
+        }
+    }
+
+    /// The entry under this policy.
+    fn under(self, world: &World, policy: &Policy) -> Probe {
+        if is_closed(policy) { self.probe(world) } else { self.judged(world, &policy.network) }
+    }
+
     fn probe(self, world: &World) -> Probe {
         let Self { by, address, port, .. } = self;
         let attempt = attempt!(by, address, port, NONCE, PATIENCE);

@@ -1,5 +1,6 @@
 //! Builds the lab, in the order in which each part needs what comes before it, and holds what must stay open.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
@@ -29,6 +30,8 @@ pub struct LabOptions {
     pub entry: Entry,
     /// Whether the policy lays an overlay over the workspace: an ordinary user's cannot have mounts below it.
     pub overlay: bool,
+    /// TCP and UDP ports at which the lab listens besides the usual ones.
+    pub ports: BTreeSet<u16>,
 }
 
 /// A running lab. It ends with the process: the kernel takes the namespaces down.
@@ -58,6 +61,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     let mut world = World::layout(caller(isolated), &Mint::new(random_word()?));
     world.namespaces = isolated.namespaces();
     world.entry = options.entry;
+    world.listen_at(&options.ports);
 
     network::set_up()?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::error::{During, LabError};
 use super::rtnl::{BROADCAST, LOCAL, Route, Rtnl, UNICAST};
 
-/// The address of the lab's "host" on its "network", IPv4 (benchmarking range, RFC 2544).
-pub(super) const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
+/// The address of the lab's "host" on its "network", IPv4 (private range, RFC 1918).
+pub(super) const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 31, 0, 10));
 /// The same for IPv6 (documentation prefix).
 pub(super) const HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1));
 

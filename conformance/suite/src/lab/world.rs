@@ -5,6 +5,7 @@
 //! inode numbers, random markers) and what could not be made on this host (see [`Presence`]).
 //! This file never touches the system.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -452,6 +453,15 @@ impl World {
     /// makes its attempts; and the one that runs already where the workload is added.
     pub fn few_processes(&self) -> i64 {
         3 + i64::from(self.entry == Entry::Exec)
+    }
+
+    /// Has the lab listen at these ports too, over TCP and UDP.
+    pub fn listen_at(&mut self, more: &BTreeSet<u16>) {
+        for ports in [&mut self.tcp_ports, &mut self.udp_ports] {
+            ports.extend(more);
+            ports.sort_unstable();
+            ports.dedup();
+        }
     }
 
     /// The tool carried in under this name, if it was.

@@ -393,7 +393,7 @@ fn http_and_dns(lab: &mut Lab) {
     if lab.world().secret("resolv-conf").presence.is_planted() {
         let mut found =
             std::net::ToSocketAddrs::to_socket_addrs(&("dns-nonce.example.test", 80)).expect("resolved");
-        assert!(found.any(|a| a.ip() == IpAddr::from([203, 0, 113, 80])));
+        assert!(found.any(|a| a.ip() == IpAddr::from([44, 55, 66, 80])));
         let hits = lab.canary().hits("dns-nonce");
         assert!(
             hits.iter().any(|h| h.local == Endpoint::Inet("10.0.0.53:53".parse().expect("address"))),

@@ -121,9 +121,7 @@ fn etc(policy: &Policy, facts: &HostFacts, layout: &mut Layout, draft: &mut Draf
             "passwd",
             format!("root:x:0:0:root:/tmp:/bin/sh\n{user}nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"),
         ),
-        // Without a name server a resolver would ask 127.0.0.1 and wait for time-outs; nobody listens there, so the
-        // sandbox's own loopback refuses at once, and one attempt is enough to know.
-        ("resolv.conf", "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n".into()),
+        ("resolv.conf", super::network::resolv_conf(&policy.network)),
         ("shells", "/bin/sh\n".into()),
     ];
     for (name, content) in files {

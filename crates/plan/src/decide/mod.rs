@@ -14,6 +14,7 @@ mod resources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use network::needs_network;
 use palisade_policy::{Clause, OnUnavailable, Policy, Terminal};
 
 use crate::facts::{Caller, HostFacts};
@@ -65,7 +66,7 @@ pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Resu
     let groups = groups::groups(policy, facts, &mut draft);
     process::namespaces(policy, facts, situation, &mut draft);
     process::identity(policy, facts, situation, &mut draft);
-    network::network(policy, &mut draft);
+    network::network(policy, facts, &mut draft);
     let layout = filesystem::filesystem(policy, facts, situation, &mut draft);
     resources::resources(policy, facts, &groups, &mut draft);
     process::session(policy, &mut draft);

@@ -1,39 +1,121 @@
-//! The `network` section.
+//! The `network` section. With the gateway, the sandbox has no link but its own loopback, and its routing table is the
+//! allowlist: what an allowed range is delivered to are listening sockets, which the gateway serves from outside. What
+//! has no route fails in the kernel.
 
-use palisade_policy::{Clause, NetworkMode, Policy, Posture};
+mod listen;
+mod routes;
+mod ruleset;
+
+use std::net::{IpAddr, SocketAddr};
+
+use palisade_policy::address::synthetic::{RESOLVER_V4, RESOLVER_V6};
+use palisade_policy::{Backend, Clause, Network, NetworkMode, Peer, Policy, Posture};
 
 use super::Draft;
+use crate::facts::{HostFacts, NetworkFacts};
+use crate::plan::Status;
 use crate::step::Step;
 
-const MODE: Clause = Clause::new("network.mode");
+pub(super) const MODE: Clause = Clause::new("network.mode");
+const BACKEND: Clause = Clause::new("network.backend");
 const METADATA: Clause = Clause::new("network.metadata");
 const SPECIAL_USE: Clause = Clause::new("network.special_use");
 
-/// A network namespace with nothing in it but a loopback of its own. Nothing is routed, so what is dialled beyond it
-/// fails at once with ENETUNREACH, in the kernel.
-pub(super) fn network(policy: &Policy, draft: &mut Draft) {
-    draft.step(&MODE, Step::LoopbackUp {});
-    let network = &policy.network;
-    // An allowlist that lists nothing allows nothing.
-    let closed = match network.mode {
+/// What a resolver library asks when nobody tells it whom (resolv.conf(5)).
+const LAST_RESORT: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
+
+/// Whether a sandbox under `policy` gets a way out: whether a survey has to look at this host's network for
+/// [`decide`](super::decide).
+pub fn needs_network(policy: &Policy) -> bool {
+    !is_closed(&policy.network)
+}
+
+/// The configuration of the sandbox's resolver libraries (resolv.conf(5)).
+pub(super) fn resolv_conf(network: &Network) -> String {
+    if !is_closed(network) && has_names(network) {
+        return format!("nameserver {RESOLVER_V4}\n");
+    }
+    // Without a name server a resolver would ask 127.0.0.1 and wait for time-outs; nobody listens there, so the sandbox's own
+    // loopback refuses at once, and one attempt is enough to know.
+    "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n".into()
+}
+
+/// Whether `network` lets nothing out: an allowlist that lists nothing allows nothing.
+fn is_closed(network: &Network) -> bool {
+    match network.mode {
         NetworkMode::None => true,
         NetworkMode::Allowlist => network.allow.is_empty(),
         NetworkMode::Open => false,
-    };
-    if !closed {
-        // Neither a routeless namespace nor the host's network is a substitute: refused even under `degrade`.
+    }
+}
+
+/// Plans the network namespace: its loopback, and what leads out of it.
+pub(super) fn network(policy: &Policy, facts: &HostFacts, draft: &mut Draft) {
+    let network = &policy.network;
+    draft.step(&MODE, Step::LoopbackUp {});
+    if is_closed(network) {
+        closed(network, draft);
+        return;
+    }
+    if !matches!(network.backend, Backend::Auto | Backend::Gateway) {
         draft.refuse(
-            &MODE,
-            "this version has no gateway yet: it can only run without a network",
-            Some("`network: {mode: none}`, or `--network none`"),
+            &BACKEND,
+            "this version carries traffic with the gateway only",
+            Some("`network: {backend: auto}`"),
         );
         return;
     }
+    let Some(facts) = &facts.network else {
+        draft.refuse(&MODE, "nothing is known about this host's network", None);
+        return;
+    };
+    gateway(network, facts, draft);
+}
+
+fn closed(network: &Network, draft: &mut Draft) {
     let mechanism = "network namespace without routes";
     draft.enforced(&MODE, "none", mechanism);
+    blocked(network, mechanism, draft);
+}
+
+/// Covers the two classes of addresses that are blocked unless the policy says otherwise.
+fn blocked(network: &Network, mechanism: &str, draft: &mut Draft) {
     for (clause, posture) in [(METADATA, network.metadata), (SPECIAL_USE, network.special_use)] {
         if posture == Posture::Block {
             draft.enforced(&clause, "block", mechanism);
         }
     }
+}
+
+/// The sandbox's own addresses, routes that are the allowlist, sockets, and the one who serves them.
+fn gateway(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
+    let resolvers = [IpAddr::V4(RESOLVER_V4)].into_iter().chain(facts.ipv6.then_some(RESOLVER_V6.into()));
+    for address in resolvers {
+        draft.step(&MODE, Step::AddAddress { address });
+    }
+    routes::routes(network, facts, draft);
+    listen::listen(network, facts, draft);
+    let resolvers = if facts.resolvers.is_empty() { vec![LAST_RESORT] } else { facts.resolvers.clone() };
+    draft.step(&MODE, Step::ServeEgress { network: network.clone(), resolvers, mutant: None });
+
+    let mechanism = "gateway; local routes are the allowlist";
+    let mut notes = Vec::new();
+    if !facts.ipv6 {
+        notes.push("this kernel has no IPv6: rules for IPv6 ranges reach nothing".to_owned());
+    }
+    draft.covered(&MODE, network.mode.to_string(), mechanism, Status::Enforced, notes);
+    draft.enforced(&BACKEND, "gateway", "needs no privilege and no link");
+    blocked(network, "prohibit routes; the gateway decides again on each address that it dials", draft);
+    for rule in &network.allow {
+        let peer = match &rule.peer {
+            Peer::Host(pattern) => pattern.clone(),
+            Peer::Cidr(net) => net.to_string(),
+        };
+        draft.enforced(&rule.clause, peer, "gateway");
+    }
+}
+
+/// Whether a rule says hosts by name, or every name is allowed.
+fn has_names(network: &Network) -> bool {
+    network.mode == NetworkMode::Open || network.allow.iter().any(|rule| matches!(rule.peer, Peer::Host(_)))
 }

@@ -76,6 +76,24 @@ impl Part {
     }
 }
 
+/// What a socket of the sandbox is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum SocketKind {
+    /// It accepts connections.
+    Streams,
+    /// It receives datagrams.
+    Datagrams,
+    /// It sends packets as they are.
+    Raw,
+}
+
+impl SocketKind {
+    fn from_number(number: i32) -> Option<Self> {
+        [Self::Streams, Self::Datagrams, Self::Raw].into_iter().find(|kind| *kind as i32 == number)
+    }
+}
+
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WindowSize {
@@ -123,6 +141,22 @@ pub(crate) enum Message {
     },
     /// From the first process: no further process could be made a moment ago.
     NoMoreProcesses,
+    /// From the first process, with a descriptor: a socket of the sandbox that the gateway serves.
+    Socket {
+        /// What it takes.
+        kind: SocketKind,
+    },
+    /// To the first process, with a descriptor: connect to this port of the sandbox's loopback, and answer on the channel
+    /// that the descriptor is of.
+    Connect {
+        /// The port.
+        port: u16,
+    },
+    /// The answer, with the connected socket, or without one.
+    Connected {
+        /// Why there is none.
+        errno: i32,
+    },
     /// From the first process: every step is done; programs can be started.
     Ready,
     /// The step at this index failed; nothing was run.
@@ -212,6 +246,9 @@ impl Message {
             Self::Workspace => [17, 0, 0, 0],
             Self::FileSystem { number } => [18, number, 0, 0],
             Self::NoMoreProcesses => [19, 0, 0, 0],
+            Self::Socket { kind } => [20, kind as i32, 0, 0],
+            Self::Connect { port } => [21, port.into(), 0, 0],
+            Self::Connected { errno } => [22, errno, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -251,6 +288,9 @@ impl Message {
             17 => Self::Workspace,
             18 => Self::FileSystem { number: a },
             19 => Self::NoMoreProcesses,
+            20 => Self::Socket { kind: SocketKind::from_number(a)? },
+            21 => Self::Connect { port: u16::try_from(a).ok()? },
+            22 => Self::Connected { errno: a },
             _ => return None,
         })
     }
@@ -273,6 +313,9 @@ impl Message {
             | Self::Workspace
             | Self::FileSystem { .. }
             | Self::NoMoreProcesses
+            | Self::Socket { .. }
+            | Self::Connect { .. }
+            | Self::Connected { .. }
             | Self::Ready
             | Self::Listener
             | Self::StepFailed { .. } => None,

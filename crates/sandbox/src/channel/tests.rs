@@ -1,6 +1,6 @@
 //! Both ends in one process.
 
-use super::{Channel, Message, Part, WindowSize};
+use super::{Channel, Message, Part, SocketKind, WindowSize};
 use std::os::fd::AsFd as _;
 
 fn all() -> Vec<Message> {
@@ -17,6 +17,11 @@ fn all() -> Vec<Message> {
         Message::Workspace,
         Message::FileSystem { number: 2 },
         Message::NoMoreProcesses,
+        Message::Socket { kind: SocketKind::Streams },
+        Message::Socket { kind: SocketKind::Datagrams },
+        Message::Socket { kind: SocketKind::Raw },
+        Message::Connect { port: 65_535 },
+        Message::Connected { errno: 111 },
         Message::Ready,
         Message::Listener,
         Message::ForkFailed { program: 1, errno: 11 },

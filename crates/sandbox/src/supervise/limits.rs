@@ -80,6 +80,18 @@ impl Supervisor<'_> {
         }
     }
 
+    /// A bound of the gateway, which no clause of the policy names.
+    pub(super) fn limit_of_network(&mut self, which: &str) {
+        let clause = Clause::key("network.limits", which);
+        match self.limits_hit.iter_mut().find(|hit| hit.clause == clause) {
+            Some(hit) => hit.times = hit.times.map(|times| times + 1),
+            None => {
+                self.emit(|| Event::LimitHit { clause: clause.clone() });
+                self.limits_hit.push(LimitHit { clause, times: Some(1) });
+            }
+        }
+    }
+
     pub(super) fn hit(&mut self, clause: Clause) {
         self.emit(|| Event::LimitHit { clause: clause.clone() });
         self.limits_hit.push(LimitHit { clause, times: None });

@@ -37,6 +37,9 @@ impl Supervisor<'_> {
             | Message::Workspace
             | Message::FileSystem { .. }
             | Message::NoMoreProcesses
+            | Message::Socket { .. }
+            | Message::Connect { .. }
+            | Message::Connected { .. }
             | Message::Terminal { .. } => Ending::Lost,
         }
     }

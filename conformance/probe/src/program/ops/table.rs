@@ -121,6 +121,12 @@ macro_rules! operations {
                 /// connection is not made in time. Every operation that addresses anything but loopback runs
                 /// the guard first: errno 9997, data `guard: REASON`.
                 tcp("ADDR PORT TEXT TIMEOUT_MS");
+                /// As tcp, but ret is 0 only where an answer came: ECONNRESET where the connection was ended first, EPROTO
+                /// where it was closed, ETIMEDOUT where there was silence.
+                tcp_talk("ADDR PORT TEXT TIMEOUT_MS");
+                /// As tcp_talk, to the first address that the first server of /etc/resolv.conf has for NAME; TYPE 1 is
+                /// A, 28 AAAA. ENOENT where it has none.
+                tcp_name("NAME PORT TEXT TIMEOUT_MS [TYPE]");
                 /// As tcp, by sendto(MSG_FASTOPEN) instead of connect.
                 tcp_fastopen("ADDR PORT TEXT TIMEOUT_MS");
                 /// As tcp, with IPPROTO_MPTCP.

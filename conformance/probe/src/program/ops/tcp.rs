@@ -3,7 +3,7 @@
 use crate::address::Ip;
 use crate::buffer::Buffer;
 use crate::call::Call;
-use crate::kernel::{self, Answer, EPROTO, Errno, Fd, O_CLOEXEC};
+use crate::kernel::{self, Answer, ENOENT, EPROTO, Errno, Fd, O_CLOEXEC};
 use crate::socket::{self, Peer, SOCK_STREAM};
 
 const IPPROTO_TCP: usize = 6;
@@ -26,6 +26,24 @@ fn connect(call: &mut Call<'_>, protocol: usize, fast_open: bool) -> Answer {
     let wait = call.number(3)?;
     let peer = Peer::of(call, 0, wait)?;
     peer.stream(call, protocol, fast_open, text.as_slice())
+}
+
+pub(super) fn tcp_talk(call: &mut Call<'_>) -> Answer {
+    let text = message(call, 2)?;
+    let wait = call.number(3)?;
+    let peer = Peer::of(call, 0, wait)?;
+    peer.talk(call, text.as_slice())
+}
+
+pub(super) fn tcp_name(call: &mut Call<'_>) -> Answer {
+    let name = call.text(0)?;
+    let port = u16::try_from(call.number(1)?).map_err(|_| call.malformed(1))?;
+    let text = message(call, 2)?;
+    let wait = call.number(3)?;
+    let kind = call.number_or(4, super::udp::TYPE_A)?;
+    let ip = super::udp::address_of(call, name.bytes(), kind, wait)?.ok_or(ENOENT)?;
+    let peer = Peer::new(call, ip, port, wait)?;
+    peer.talk(call, text.as_slice())
 }
 
 /// The text to send; a nonce ends in a newline, so that a line-oriented listener answers at once.

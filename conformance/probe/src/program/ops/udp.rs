@@ -26,9 +26,11 @@ fn datagram(call: &mut Call<'_>, protocol: usize) -> Answer {
 
 type Packet = Buffer<512>;
 
+/// DNS type A (RFC 1035, 3.2.2).
+pub(super) const TYPE_A: i64 = 1;
+const DNS_PORT: i64 = 53;
+
 pub(super) fn dns_query(call: &mut Call<'_>) -> Answer {
-    const TYPE_A: i64 = 1;
-    const DNS_PORT: i64 = 53;
     let name = call.text(1)?;
     let (wait, kind, port) = (call.number(2)?, call.number_or(3, TYPE_A)?, call.number_or(4, DNS_PORT)?);
     let server = if call.says(0, b"resolv.conf") {
@@ -70,6 +72,51 @@ fn question(name: &[u8], kind: u16) -> Option<Packet> {
     packet.push(&kind.to_be_bytes());
     packet.push(&[0, 1]);
     Some(packet)
+}
+
+/// The first address of that type that the configured server has for `name`.
+pub(super) fn address_of(
+    call: &mut Call<'_>,
+    name: &[u8],
+    kind: i64,
+    wait: i64,
+) -> Result<Option<Ip>, Errno> {
+    let server = configured_server()?;
+    let kind = kind.cast_unsigned() as u16;
+    let query = question(name, kind).ok_or_else(|| call.malformed(0))?;
+    let peer = Peer::new(call, server, DNS_PORT as u16, wait)?;
+    let mut answer = [0; 1500];
+    let count = peer.exchange(0, query.as_slice(), &mut answer)?;
+    Ok(first_address(&answer[..count], query.as_slice().len(), kind))
+}
+
+/// The first record of that type in an answer whose question is as long as that of the query, `question` bytes from the
+/// start of the message (RFC 1035, 4.1.3).
+fn first_address(answer: &[u8], question: usize, kind: u16) -> Option<Ip> {
+    let [b'p', b'a', ..] = *answer else { return None };
+    let mut at = question;
+    loop {
+        at = after_name(answer, at)?;
+        let head = answer.get(at..at + 10)?;
+        let (found, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[8], head[9]]));
+        let data = answer.get(at + 10..at + 10 + usize::from(length))?;
+        match (found == kind, data.len()) {
+            (true, 4) => return Some(Ip::V4(data.try_into().ok()?)),
+            (true, 16) => return Some(Ip::V6(data.try_into().ok()?, 0)),
+            _ => at += 10 + usize::from(length),
+        }
+    }
+}
+
+/// Where a name ends: after its last label, or after a pointer (RFC 1035, 4.1.4).
+fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length if length >= 0xc0 => return Some(at + 2),
+            length => at += 1 + usize::from(length),
+        }
+    }
 }
 
 /// data: `rcode=N answers=M`; ret: M.

@@ -1,5 +1,7 @@
 //! Addresses: one of every range that means something special, the host's own, and a plain one of each protocol.
 
+use palisade_policy::Policy;
+
 use super::{MODE, Place};
 use crate::catalogue::prelude::*;
 use crate::lab::{Proto, World};
@@ -97,8 +99,8 @@ const DATAGRAMS: &[(&str, &str, u16)] = &[
     ("loopback-v6", "::1", 9999),
 ];
 
-/// Every address entry of mode none.
-pub(super) fn probes(world: &World) -> Vec<Probe> {
+/// Every address entry.
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let far = |id: String, by, address, port, proto| Place {
         id,
         clause: MODE,
@@ -135,7 +137,7 @@ pub(super) fn probes(world: &World) -> Vec<Probe> {
     places.push(host("net/host/loopback-service-v6".to_owned(), "::1", world.host_service));
     places.push(host("net/host/loopback-service-mapped".to_owned(), "::ffff:127.0.0.1", world.host_service));
 
-    let mut probes: Vec<Probe> = places.into_iter().map(|place| place.probe(world)).collect();
+    let mut probes: Vec<Probe> = places.into_iter().map(|place| place.under(world, policy)).collect();
     // Kernels without a protocol say so; a filter that hides it says the same.
     let no_protocol = || Unreachable.or(NoFamily);
     let mptcp = far("net/tcp/mptcp".to_owned(), "mptcp", INTERNET_V4, 443, Proto::Tcp);

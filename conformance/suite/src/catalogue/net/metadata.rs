@@ -2,6 +2,9 @@
 //!
 //! What is asked for does not matter: a connection is enough to be heard, and is not made.
 
+use palisade_policy::address::metadata::is_name;
+use palisade_policy::{NetworkMode, Policy};
+
 use super::Place;
 use crate::catalogue::prelude::*;
 use crate::lab::{Proto, World};
@@ -43,7 +46,7 @@ const SERVICES: &[(&str, &str, u16)] = &[
     ("packet", "192.80.8.124", 80),
     ("k8s-api", "10.96.0.1", 6443),
     ("k8s-api-https", "10.96.0.1", 443),
-    ("kubelet", "198.18.0.1", 10250),
+    ("kubelet", "172.31.0.10", 10250),
 ];
 
 /// The first of them as other notations of the same place (RFC 4291, 6052, 3056, 5214).
@@ -76,7 +79,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Every entry below `net/metadata`.
-pub(super) fn probes(world: &World) -> Vec<Probe> {
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let requirement = "no metadata service of a cloud can be reached";
     let place = |name: &str, by, address, port, proto| Place {
         id: format!("net/metadata/{name}"),
@@ -93,15 +96,17 @@ pub(super) fn probes(world: &World) -> Vec<Probe> {
     let spellings = SPELLINGS.iter().map(|&(name, to)| place(name, "tcp", to, 80, Proto::Tcp));
     let datagrams = DATAGRAMS.iter().map(|&(name, to, port)| place(name, "udp", to, port, Proto::Udp));
     let mut probes: Vec<Probe> =
-        services.chain(spellings).chain(datagrams).map(|place| place.probe(world)).collect();
-    probes.extend(NAMES.iter().map(|(name, host)| {
+        services.chain(spellings).chain(datagrams).map(|place| place.under(world, policy)).collect();
+    // In an open network the names of what is no service of a cloud are names like others.
+    let names = NAMES.iter().filter(|(_, host)| policy.network.mode != NetworkMode::Open || is_name(host));
+    probes.extend(names.map(|(name, host)| {
         Probe::denies(format!("net/metadata/{name}"), Critical)
             .serves("network.metadata", "NET-3")
             .requires("the name of a metadata service does not resolve")
             .operation(format!("resolve {host}"))
             .script([control!("loopback_tcp"), attempt!("dns_query", "resolv.conf", *host, super::PATIENCE)])
-            .expect(Unreachable)
-            .outside(Outside::Shows(Succeeds))
+            .expect(if super::has_names(&policy.network) { Expect::Returns(0) } else { Unreachable })
+            .outside(Outside::Shows(Expect::AtLeast(1)))
     }));
     probes
 }

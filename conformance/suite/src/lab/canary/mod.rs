@@ -17,6 +17,7 @@ mod log;
 mod serve;
 mod sockets;
 mod visit;
+pub mod zone;
 
 use std::fmt;
 use std::io;
