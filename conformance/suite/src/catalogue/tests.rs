@@ -28,9 +28,18 @@ filesystem:
 filesystem: {tmp: 192MiB}
 resources: {memory: 96MiB, processes: 64, cpus: 0.5, cpu_time: 1s, wall_time: 6s, open_files: 64, output: 1MiB}
 ";
-    let parsed =
-        [("strict", strict), ("loose", rules), ("hidden", hidden), ("apart", apart), ("limits", limits)]
-            .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
+    let allowlist = include_str!("../../../../fixtures/policies/valid/allowlist.yaml");
+    let open = include_str!("../../../../fixtures/policies/valid/open.yaml");
+    let parsed = [
+        ("strict", strict),
+        ("loose", rules),
+        ("hidden", hidden),
+        ("apart", apart),
+        ("limits", limits),
+        ("allowlist", allowlist),
+        ("open", open),
+    ]
+    .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
     parsed.map(|document| document.policy).to_vec()
 }
 
