@@ -96,3 +96,16 @@ fn what_yaml_takes_for_something_else_is_no_text(#[case] typed: &str) {
     let text = format!("environment: {{ set: {{ A: {typed} }} }}");
     assert_eq!(Document::parse("test", &text).unwrap_err().len(), 1);
 }
+
+#[test]
+fn published_ports_are_counted() {
+    let with = |count: usize| {
+        let entries: Vec<String> =
+            (1..=count).map(|port| format!("{{ port: {port}, to: \"127.0.0.1:{port}\" }}")).collect();
+        Document::parse("test", &format!("network: {{ mode: open, publish: [{}] }}", entries.join(", ")))
+    };
+    let most = palisade_policy::limits::MAX_PUBLISHED;
+    assert_eq!(with(most).expect("as many as are allowed").policy.network.publish.len(), most);
+    let problems = with(most + 1).unwrap_err().to_string();
+    assert!(problems.contains("more than 64 published ports"), "{problems}");
+}

@@ -11,12 +11,17 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::Case;
-use crate::lab::Lab;
+use crate::lab::{Lab, Resolver, Said, Setting, echo_server};
 
-pub(crate) const ALL: &[Case] = &[("random::allowlists", allowlists)];
+pub(crate) const ALL: &[Case] = &[("random::allowlists", allowlists), ("random::names", names)];
 
-/// Ports that no other test uses: whole ranges are listened on here.
+/// Ports that no other test uses: everything is listened on here.
 const PORTS: [u16; 2] = [8081, 8082];
+
+/// How many sandboxes with a policy of their own are tried.
+fn labs() -> usize {
+    std::env::var("PALISADE_TEST_LABS").map_or(8, |labs| labs.parse().expect("a number"))
+}
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -75,9 +80,8 @@ fn allowlists() {
             }
         });
     }
-    let cases = std::env::var("PALISADE_TEST_LABS").map_or(8, |cases| cases.parse().expect("a number"));
     let mut runner = TestRunner::new(Config::default());
-    for _ in 0..cases {
+    for _ in 0..labs() {
         let rules = rules().new_tree(&mut runner).unwrap().current();
         let mut written = BTreeSet::new();
         let texts = rules.iter().map(|rule| {
@@ -98,6 +102,72 @@ fn allowlists() {
                     |event| matches!(event, Event::Denied { address: told, .. } if *told == address),
                 );
             }
+        }
+    }
+}
+
+/// Every name of up to three labels out of two.
+fn universe() -> Vec<String> {
+    let longer = |names: &[String]| -> Vec<String> {
+        names.iter().flat_map(|name| [format!("a.{name}"), format!("b.{name}")]).collect()
+    };
+    let one = longer(&["example".to_owned()]);
+    let two = longer(&one);
+    let three = longer(&two);
+    [one, two, three].concat()
+}
+
+/// Whether a pattern means a name: label by label, from the end.
+fn means(pattern: &str, name: &str) -> bool {
+    let mut labels: Vec<&str> = name.split('.').collect();
+    let mut wanted: Vec<&str> = pattern.split('.').collect();
+    while let Some(last) = wanted.pop() {
+        match last {
+            "**" => return !labels.is_empty(),
+            "*" => return labels.len() == 1,
+            _ => {
+                if labels.pop() != Some(last) {
+                    return false;
+                }
+            }
+        }
+    }
+    labels.is_empty()
+}
+
+fn names() {
+    let zone: Vec<(&'static str, Said)> = universe()
+        .into_iter()
+        .map(|name| (&*name.leak(), Said::Addresses(&["2600:9999:50::1"], 0)))
+        .collect();
+    let resolver = Resolver::new("93.184.50.53:53", &zone);
+    for port in PORTS {
+        echo_server(&format!("[2600:9999:50::1]:{port}"));
+    }
+    let rule = ("(\\*\\.|\\*\\*\\.)?[ab](\\.[ab])?\\.example", prop::sample::select(&PORTS[..]));
+    let rules = prop::collection::btree_set(rule, 1..4);
+    let mut runner = TestRunner::new(Config::default());
+    for _ in 0..labs() {
+        let rules = rules.new_tree(&mut runner).unwrap().current();
+        let text: Vec<String> = rules
+            .iter()
+            .map(|(pattern, port)| format!("{{ host: \"{pattern}\", ports: [{port}] }}"))
+            .collect();
+        let policy = format!("{{ mode: allowlist, allow: [{}] }}", text.join(", "));
+        let lab = Lab::with(&policy, Setting { resolvers: vec![resolver.address], ..Setting::default() });
+        for (index, name) in universe().into_iter().enumerate() {
+            let written = if index % 2 == 0 { name.clone() } else { name.to_uppercase() };
+            let kind = if index % 3 == 0 { 1 } else { 28 };
+            let Some(address) = lab.ask(&written, kind) else {
+                assert!(!rules.iter().any(|(pattern, _)| means(pattern, &name)), "{name} by {policy}");
+                continue;
+            };
+            for port in PORTS {
+                let allowed = rules.iter().any(|(pattern, to)| *to == port && means(pattern, &name));
+                let works = lab.echoes(&SocketAddr::new(address, port).to_string()).is_ok();
+                assert_eq!(works, allowed, "{name}:{port} by {policy}");
+            }
+            assert!(rules.iter().any(|(pattern, _)| means(pattern, &name)), "{name} by {policy}");
         }
     }
 }
