@@ -199,7 +199,7 @@ fn forward(shared: &Rc<Shared>, inside: &Rc<Inside>, key: Key, data: &[u8]) {
     if let Some(flow) = known {
         flow.last.set(Instant::now());
         match &mut *flow.state.borrow_mut() {
-            State::Open(socket) => send_out(shared, socket, data),
+            State::Open(socket) => send_out(shared, socket, key, data),
             State::Opening(early) => {
                 if early.len() < MAX_EARLY_DATAGRAMS && shared.early.get() + data.len() <= MAX_EARLY {
                     shared.early.set(shared.early.get() + data.len());
@@ -284,17 +284,29 @@ async fn run(end: &FlowEnd) {
         return tokio::time::sleep(REMEMBERED).await;
     };
     for data in end.set(State::Open(Rc::clone(&socket))) {
-        send_out(shared, &socket, &data);
+        send_out(shared, &socket, end.key, &data);
     }
     let mut buffer = Vec::new();
+    // An ICMP error about what was sent (udp(7)) makes a socket no more readable.
+    let events = Interest::READABLE | Interest::ERROR;
     loop {
         let idle = end.flow.last.get() + shared.limits.udp_idle;
-        match timeout(idle.saturating_duration_since(Instant::now()), socket.readable()).await {
-            Ok(Ok(())) => {}
+        match timeout(idle.saturating_duration_since(Instant::now()), socket.ready(events)).await {
+            Ok(Ok(_)) => {}
             Ok(Err(_)) => return,
             // Something may have been sent meanwhile.
             Err(_) if end.flow.last.get() + shared.limits.udp_idle > Instant::now() => continue,
             Err(_) => return,
+        }
+        let failed: io::Result<()> = socket.try_io(Interest::ERROR, || match socket.take_error()? {
+            Some(error) => Err(error),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        if let Err(error) = failed
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            // The next datagram may fare better.
+            shared.raw.refuse(client, dialled, 0);
         }
         // Held only while there is something to read: an idle flow costs no buffer.
         buffer.resize(MAX_DATAGRAM, 0);
@@ -307,7 +319,6 @@ async fn run(end: &FlowEnd) {
                     shared.counters.received.fetch_add(received, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error about what was sent (udp(7)): the next datagram may fare better.
                 Err(_) => shared.raw.refuse(client, dialled, 0),
             }
         }
@@ -316,9 +327,19 @@ async fn run(end: &FlowEnd) {
     }
 }
 
-fn send_out(shared: &Shared, socket: &UdpSocket, data: &[u8]) {
-    if socket.try_send(data).is_ok() {
-        shared.counters.sent.fetch_add(u64::try_from(data.len()).unwrap_or(0), Ordering::Relaxed);
+fn send_out(shared: &Shared, socket: &UdpSocket, (client, dialled): Key, data: &[u8]) {
+    // The first attempt may be told of an error about the datagram before, and then has sent nothing.
+    for _ in 0..2 {
+        match socket.try_send(data) {
+            Ok(_) => {
+                shared.counters.sent.fetch_add(u64::try_from(data.len()).unwrap_or(0), Ordering::Relaxed);
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                shared.raw.refuse(client, dialled, 0);
+            }
+            Err(_) => return,
+        }
     }
 }
 

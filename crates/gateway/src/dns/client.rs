@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
@@ -184,7 +184,14 @@ async fn over_udp(server: SocketAddr, id: u16, question: &Question, message: &[u
     socket.send(message).await?;
     let mut buffer = vec![0; 4096];
     loop {
-        let length = socket.recv(&mut buffer).await?;
+        let length = tokio::select! {
+            received = socket.recv(&mut buffer) => received?,
+            // Nobody is there (udp(7)), which makes the socket no more readable.
+            failed = socket.ready(Interest::ERROR) => {
+                failed?;
+                return Err(socket.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into()));
+            }
+        };
         // What is not the answer may be somebody's guess: the answer can still come.
         if let Some(reply) = read(&buffer[..length], id, question) {
             return Ok(reply);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use palisade_gateway::{Config, Event, Gateway, Limits, Mutant, Sockets};
 use palisade_policy::{Document, Network};
 
@@ -251,6 +251,10 @@ fn sockets() -> Sockets {
         let socket = UdpSocket::bind(format!("[::]:{port}")).expect("a socket");
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).expect("IPV6_RECVPKTINFO");
         sockets.udp.push(OwnedFd::from(socket));
+    }
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let raw = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw);
+        sockets.raw.push(raw.expect("a raw socket"));
     }
     sockets
 }

@@ -60,7 +60,7 @@ fn reaches_a_server_inside() {
         });
     }
     // Nobody listens on 3001 inside.
-    let error = dial(addresses[2]).read(&mut [0]).unwrap_err();
+    let error = dial(addresses[2]).read_exact(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     lab.wait_for(|event| {
         matches!(event, Event::Published { port: 3001, errno: Some(nix::libc::ECONNREFUSED), .. })

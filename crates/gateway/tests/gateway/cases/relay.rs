@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Case] = &[
     ("relay::the_end_of_the_gateway", the_end_of_the_gateway),
     ("relay::a_mistake_is_the_end", a_mistake_is_the_end),
     ("relay::datagrams", datagrams),
+    ("relay::datagrams_that_nobody_takes", datagrams_that_nobody_takes),
     ("relay::too_many_flows", too_many_flows),
 ];
 
@@ -101,12 +102,12 @@ fn reset_by_the_server() {
     });
     let mut stream = lab.connect("93.184.22.1:443").unwrap();
     stream.write_all(b"x").unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(stream.read_exact(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     // Also while the client has said its last word, and only waits.
     let mut stream = lab.connect("93.184.22.1:443").unwrap();
     stream.write_all(b"x").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(stream.read_exact(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 /// A byte that depends on where it stands.
@@ -278,7 +279,7 @@ fn too_many_at_a_time_wait() {
     let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
     let mut waiting: Vec<TcpStream> = (0..4).map(|_| lab.connect("93.184.33.2:443").unwrap()).collect();
     for stream in &mut waiting {
-        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(stream.read_exact(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
     lab.wait_for(|event| *event == Event::LimitHit { which: Limit::Pending });
     lab.echoes("93.184.33.1:443").expect("there is room again");
@@ -360,6 +361,35 @@ fn datagrams() {
     assert_eq!(denied.load(Ordering::SeqCst), 0);
     // TCP is not allowed by a rule for UDP.
     lab.assert_reset("93.184.31.1:443", |event| matches!(event, Event::Denied { port: 443, .. }));
+}
+
+/// Denied, and allowed to where nobody listens: the sender hears the same, at once.
+fn datagrams_that_nobody_takes() {
+    let lab = Lab::new(
+        "{ mode: allowlist, allow: [{ cidr: 93.184.35.0/24, ports: [443], protocol: udp }, { cidr: \"2600:9999:35::/48\", ports: [443], protocol: udp }] }",
+    );
+    udp_echo("93.184.35.1:443");
+    let dials = [
+        "93.184.35.1:80",
+        "[2600:9999:35::1]:80",
+        "93.184.36.1:443",
+        "93.184.35.2:443",
+        "[2600:9999:35::2]:443",
+    ];
+    for to in dials {
+        let socket = udp_client(&lab, to);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        for length in [1, 1400] {
+            // The error of the one before may be told here.
+            let _ = socket.send(&vec![1; length]);
+            let error = socket.recv(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{to}, {length} bytes");
+        }
+    }
+    let socket = udp_client(&lab, "93.184.35.1:443");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send(b"x").unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1, "a control");
 }
 
 fn too_many_flows() {
