@@ -42,7 +42,7 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// TCP connections, those to the resolver and the proxies included. An idle one costs two descriptors and about
-    /// 2 KiB. Default 16,384.
+    /// 3 KiB. Default 16,384.
     pub connections: usize,
     /// Upstreams that are being resolved or made at a time; what comes beyond that waits its turn, for as long as
     /// `connect_timeout`. Each costs up to ten descriptors. Default 256.

@@ -2,7 +2,7 @@
 //! asserted about time.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::Case;
@@ -54,6 +54,27 @@ fn against_loopback() {
     let (gateway, loopback) = (median(times.0) / CONNECTIONS, median(times.1) / CONNECTIONS);
     let ratio = gateway.as_secs_f64() / loopback.as_secs_f64();
     println!("connect, eight bytes and back: {gateway:?}, loopback {loopback:?}: {ratio:.2}");
+    memory(&lab);
+}
+
+/// What the gateway keeps for connections that say nothing; what the kernel keeps for their sockets is not in it.
+fn memory(lab: &Lab) {
+    const IDLE: usize = 1000;
+    let listener = TcpListener::bind("93.184.70.4:443").unwrap();
+    let mut ends = Vec::with_capacity(2 * IDLE);
+    let before = resident();
+    for _ in 0..IDLE {
+        ends.push(lab.connect("93.184.70.4:443").unwrap());
+        ends.push(listener.accept().unwrap().0);
+    }
+    let grown = resident().saturating_sub(before);
+    println!("{IDLE} idle connections: {} KiB, {} bytes each", grown >> 10, grown / IDLE);
+}
+
+/// The memory of this process, in bytes (proc_pid_statm(5)).
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 fn connects() -> Duration {
