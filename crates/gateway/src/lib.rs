@@ -24,13 +24,18 @@
 //! The kernel has accepted a TCP connection before the gateway hears of it, so every failure that is found here
 //! (denied, refused, unreachable, timed out, a limit) is a reset right after the connection was made: `ECONNRESET`.
 //! What the routing table refuses never gets this far: no route is `ENETUNREACH`, a prohibited range `EACCES`, a port
-//! without a listener `ECONNREFUSED`. A datagram that is denied is
-//! answered with ICMP "port unreachable" (`ECONNREFUSED` at a connected socket), where a raw socket was handed in. The proxies answer in their protocol.
+//! without a listener `ECONNREFUSED`. A datagram that is denied, or that nobody outside takes, is answered with ICMP
+//! "port unreachable" (`ECONNREFUSED` at a connected socket), where raw sockets were handed in; else it is dropped. The
+//! proxies answer in their protocol. An allowed name that does not exist outside has an address all the same: it is found
+//! out when it is dialled.
+//!
+//! An upstream that does not answer is given up after [`Limits::connect_timeout`], sooner than by a kernel.
 //!
 //! # Bounds
 //!
 //! Everything that a workload can make the gateway keep is counted against [`Limits`]. Beyond a limit the newest
-//! comer is refused, and [`Event::LimitHit`] tells. The end of the gateway ends every connection and opens nothing.
+//! comer is refused, waits its turn where that is soon (`pending`), or takes the place of who was idle longest
+//! (`udp_flows`); [`Event::LimitHit`] tells. The end of the gateway ends every connection and opens nothing.
 
 mod config;
 mod decide;
