@@ -79,12 +79,12 @@ fn private_file(id: &str, directory: &str) -> Probe {
 }
 
 fn shared_memory() -> Probe {
-    const KEY: i32 = 0x504c_5321;
     Probe::denies("life/leftover/sysv-shm", Medium)
         .serves("process.identity", "LIFE-4")
         .requires("no shared memory is left when a sandbox has ended")
         .operation("make a segment of shared memory and leave it")
-        .script([attempt!("sys", SYS_shmget, KEY, 4096, libc::IPC_CREAT | 0o600)])
+        // Without a key, so that none is there already.
+        .script([attempt!("sys", SYS_shmget, libc::IPC_PRIVATE, 4096, libc::IPC_CREAT | 0o600)])
         .expect(Succeeds)
         .outside(Outside::succeeds())
         .canary(Canary::File("/proc/sysvipc/shm".into()))
