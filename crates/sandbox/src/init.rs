@@ -153,8 +153,13 @@ fn drain(signals: BorrowedFd<'_>) {
 /// Sends a signal to a program and what it has started, as long as that stays in its process group; or to everything.
 fn deliver(programs: &Programs, program: i32, signal: i32) {
     if program < 0 {
-        // To every process of the namespace but the caller (kill(2)).
-        let _ = process::kill(-1, signal);
+        if rustix::process::getpid().is_init() {
+            // To every process of the namespace but the caller (kill(2)).
+            let _ = process::kill(-1, signal);
+        } else {
+            // A plan given as data need not have a pid namespace, and then everything is the whole machine.
+            programs.iter().flatten().for_each(|(_, number)| deliver(programs, *number, signal));
+        }
         return;
     }
     let Some((pid, _)) = programs.iter().flatten().find(|(_, number)| *number == program) else { return };

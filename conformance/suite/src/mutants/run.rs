@@ -15,6 +15,7 @@ use super::order::{calls, nearness};
 use super::{Extent, Fault, layers, teeth};
 use crate::adapters::Palisade;
 use crate::catalogue::{Need, Probe};
+use crate::entry::Entry;
 use crate::run::Runner;
 use crate::run::place::Place;
 use crate::verdict::Kind;
@@ -193,6 +194,10 @@ impl Bench<'_> {
             return Ok(Some(
                 "an ordinary user's supervisor may mount nothing outside of a sandbox".to_owned(),
             ));
+        }
+        let of_time = mutant.about == About::WallTime || mutant.fault == Some(Fault::OnlyAsks);
+        if of_time && self.entry == Entry::Exec {
+            return Ok(Some("what is added to a sandbox has the time of the sandbox".to_owned()));
         }
         Ok(match &mutant.about {
             // Changing ids makes a process not dumpable by itself (prctl(2), PR_SET_DUMPABLE), to the value of this file.
