@@ -22,7 +22,8 @@
 //! # Errors as the workload sees them
 //!
 //! The kernel has accepted a TCP connection before the gateway hears of it, so every failure that is found here
-//! (denied, refused, unreachable, timed out, a limit) is a reset right after the connection was made: `ECONNRESET`.
+//! (denied, refused, unreachable, timed out, a limit) is a reset right after the connection was made: `ECONNRESET`,
+//! from the first read or write, or from connect(2) itself where the caller wakes only after the reset.
 //! What the routing table refuses never gets this far: no route is `ENETUNREACH`, a prohibited range `EACCES`, a port
 //! without a listener `ECONNREFUSED`. A datagram that is denied, or that nobody outside takes, is answered with ICMP
 //! "port unreachable" (`ECONNREFUSED` at a connected socket), where raw sockets were handed in; else it is dropped. The
