@@ -259,6 +259,18 @@ fn sockets() -> Sockets {
     sockets
 }
 
+/// Asserts that soon nobody listens: a child that another test is just starting holds all descriptors until it executes.
+pub(crate) fn assert_closed(connect: impl Fn() -> io::Result<TcpStream>) {
+    let start = Instant::now();
+    loop {
+        match connect() {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+            other => assert!(start.elapsed() < PATIENCE, "it is still listened on: {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Asks an echo server.
 pub(crate) fn echo(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"palisade")?;
