@@ -125,7 +125,7 @@ pub enum Step {
         /// Who is asked for the addresses of names.
         resolvers: Vec<SocketAddr>,
         /// A defect for the conformance suite to find.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         mutant: Option<String>,
     },
     /// Cut mount propagation from and to the host.

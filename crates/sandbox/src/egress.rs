@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use palisade_gateway::{Config, Event as Told, Gateway, Mutant, Reason, Sockets};
+use palisade_gateway::{Config, Event as Told, Gateway, Inside, Mutant, Reason, Sockets};
 use palisade_plan::{Plan, Step};
 use palisade_policy::{Clause, Network, Protocol};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::channel::SocketKind;
+use crate::channel::{Channel, Message, SocketKind};
 use crate::prepare::PrepareError;
 
 /// Different destinations and names that are told apart. A workload can make up any number of them.
@@ -41,6 +41,25 @@ struct Serving {
     told: Arc<Mutex<Vec<Told>>>,
     /// Readable when there is something to hear.
     wake: OwnedFd,
+}
+
+/// Connects into the sandbox, by its first process: nobody else may make sockets in its network namespace.
+#[derive(Debug)]
+struct Door(Channel);
+
+impl Inside for Door {
+    fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let (answer, theirs) = Channel::pair()?;
+        self.0.send(Message::Connect { port }, &[theirs.as_fd()])?;
+        drop(theirs);
+        // The end of the first process closes the other end.
+        let received = answer.receive().ok_or(io::ErrorKind::BrokenPipe)?;
+        match (received.message, received.descriptors.into_iter().flatten().next()) {
+            (Message::Connected { .. }, Some(socket)) => Ok(TcpStream::from(socket)),
+            (Message::Connected { errno }, None) => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
 }
 
 /// What a workload wanted to reach.
@@ -134,8 +153,9 @@ impl Egress {
         sockets.push(socket);
     }
 
-    /// Begins to serve the sockets, from this thread's network namespace.
-    pub(crate) fn serve(&mut self) -> io::Result<()> {
+    /// Begins to serve the sockets, and ports that are published, from this thread's network namespace. `channel` leads to the
+    /// first process.
+    pub(crate) fn serve(&mut self, channel: &Channel) -> io::Result<()> {
         let mut config = Config::new(self.network.clone(), self.resolvers.clone());
         config.own = own_addresses();
         config.mutant = self.mutant;
@@ -148,6 +168,10 @@ impl Egress {
             // A counter that is full rings already.
             let _ = rustix::io::write(&ring, &1u64.to_ne_bytes());
         })?;
+        if !self.network.publish.is_empty() {
+            let inside = Door(Channel::of(channel.as_fd().try_clone_to_owned()?));
+            gateway.publish(&self.network.publish, inside)?;
+        }
         self.serving = Some(Serving { gateway, told, wake });
         Ok(())
     }

@@ -151,7 +151,7 @@ impl<'a> Supervisor<'a> {
     /// Begins to carry what is let out, and then the program.
     fn open_network(&mut self) {
         let Some(egress) = &mut self.launched.egress else { return };
-        match egress.serve() {
+        match egress.serve(&self.launched.channel) {
             Ok(()) => self.begin(),
             Err(error) => {
                 let step = egress.step;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use palisade_policy::Policy;
+use palisade_policy::{Policy, Proxy};
 
 use super::exec::open_others;
 use super::prelude::*;
@@ -93,6 +93,9 @@ fn only_declared(world: &World, policy: &Policy) -> Probe {
         |name: &str| ["LANG", "TERM"].contains(&name) || world.env_secrets.iter().any(|(n, _)| n == name);
     names.extend(policy.environment.pass.iter().filter(|name| known(name)).map(|name| (name.as_str(), ())));
     names.extend(policy.environment.set.keys().map(|name| (name.as_str(), ())));
+    if policy.network.proxy == Proxy::Environment {
+        names.extend(super::l7::VARIABLES.iter().map(|name| (*name, ())));
+    }
     let declared = Returns(i64::try_from(names.len()).unwrap_or(i64::MAX));
     let expect = if world.entry == Entry::Pty && !names.contains_key("TERM") {
         // A program on a terminal has to know of which kind it is.

@@ -73,6 +73,7 @@ mod fs;
 mod ipc;
 mod kern;
 mod key;
+mod l7;
 mod life;
 mod mnt;
 mod net;
@@ -123,6 +124,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "ipc", probes: ipc::probes },
     Group { name: "kern", probes: kern::probes },
     Group { name: "key", probes: key::probes },
+    Group { name: "l7", probes: l7::probes },
     Group { name: "life", probes: life::probes },
     Group { name: "mnt", probes: mnt::probes },
     Group { name: "net", probes: net::probes },

@@ -30,6 +30,7 @@ resources: {memory: 96MiB, processes: 64, cpus: 0.5, cpu_time: 1s, wall_time: 6s
 ";
     let allowlist = include_str!("../../../../fixtures/policies/valid/allowlist.yaml");
     let open = include_str!("../../../../fixtures/policies/valid/open.yaml");
+    let network = include_str!("../../../../fixtures/policies/valid/network.yaml");
     let parsed = [
         ("strict", strict),
         ("loose", rules),
@@ -38,6 +39,7 @@ resources: {memory: 96MiB, processes: 64, cpus: 0.5, cpu_time: 1s, wall_time: 6s
         ("limits", limits),
         ("allowlist", allowlist),
         ("open", open),
+        ("network", network),
     ]
     .map(|(name, text)| Document::parse(name, text).unwrap_or_else(|why| panic!("{name}: {why}")));
     parsed.map(|document| document.policy).to_vec()

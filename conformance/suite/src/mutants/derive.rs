@@ -68,6 +68,11 @@ impl About {
 /// Steps that give the workload something and so protect nothing: without one, less can be reached. They are weakened
 /// only.
 const GIVING: &[&str] = &[
+    "add_address",
+    "listen",
+    "listen_transparent",
+    "load_ruleset",
+    "serve_egress",
     "loopback_up",
     "make_directory",
     "make_file",
@@ -84,6 +89,26 @@ const GIVING: &[&str] = &[
 /// More than any probe makes.
 const MANY_FILES: u64 = 1 << 24;
 
+/// Defects of a gateway that systems have had, by the names under which the runtime of the same release has them.
+const OF_A_GATEWAY: &[&str] = &[
+    "any-address-on-443",
+    "case-sensitive",
+    "cgnat-missing",
+    "denied-name-resolved",
+    "embedded-ignored",
+    "metadata-by-broad-rule",
+    "metadata-list-short",
+    "ports-ignored",
+    "prefix-confusion",
+    "protocol-ignored",
+    "proxy-unchecked",
+    "rebinding-allowed",
+    "resolves-twice",
+    "suffix-match",
+    "wildcard-deep",
+    "wildcard-never-matches",
+];
+
 /// The groups that look at what a kind of step does.
 fn groups(kind: &str) -> &'static [&'static str] {
     match kind {
@@ -94,6 +119,8 @@ fn groups(kind: &str) -> &'static [&'static str] {
         "wipe_arguments" => &["env", "proc"],
         "set_hostname" => &["ns"],
         "loopback_up" => &["net", "work"],
+        "add_address" | "add_route" | "listen" | "listen_transparent" | "open_raw" | "load_ruleset"
+        | "serve_egress" => &["net", "dns"],
         "private_mounts" | "new_root" | "pivot_root" | "seal_mount" => &["mnt", "fs"],
         "mount_tmpfs" => &["res", "fs", "mnt", "work"],
         "mount_bind" => &["fs", "mnt", "work"],
@@ -132,7 +159,7 @@ fn alone(namespace: &str) -> &'static [&'static str] {
 pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant>, String> {
     let mut mutants = Vec::new();
     for at in sites(plan)? {
-        if !GIVING.contains(&at.kind) {
+        if !at.is_giving() {
             mutants.push(at.dropped());
         }
         at.weakened(&mut mutants);
@@ -201,7 +228,7 @@ pub fn sample(mutants: Vec<Mutant>) -> Vec<Mutant> {
 pub fn withheld(plan: &Value) -> Result<Vec<Mutant>, String> {
     let mut mutants = Vec::new();
     for at in sites(plan)? {
-        if GIVING.contains(&at.kind) {
+        if at.is_giving() {
             let name = format!("withhold {}", at.label());
             mutants.push(Mutant { name, gives_less: true, ..at.dropped() });
         }
@@ -234,6 +261,12 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
+    fn is_giving(&self) -> bool {
+        // A route delivers, or refuses what a broader one would deliver.
+        let delivers = self.kind == "add_route" && self.operands.get("kind") == Some(&"local".into());
+        delivers || GIVING.contains(&self.kind)
+    }
+
     fn dropped(&self) -> Mutant {
         let mut plan = self.plan.clone();
         if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
@@ -258,7 +291,9 @@ impl Site<'_> {
             };
             return [vec![self.kind], words("version"), words("controllers")].concat().join(" ");
         }
-        let operand = ["path", "resource", "name"].iter().find_map(|key| self.operands.get(*key)?.as_str());
+        let operand = ["path", "resource", "name", "net", "address"]
+            .iter()
+            .find_map(|key| self.operands.get(*key)?.as_str());
         operand.map_or_else(|| self.kind.to_owned(), |operand| format!("{} {operand}", self.kind))
     }
 
@@ -320,6 +355,9 @@ impl Site<'_> {
                 mutants.extend(self.the_hosts())
             }
             "install_seccomp" => self.weaker_filter(mutants),
+            "serve_egress" => mutants.extend(OF_A_GATEWAY.iter().map(|defect| {
+                self.with(&format!("with {defect}"), "/mutant", (*defect).into(), About::Step)
+            })),
             "limit" => mutants.extend(self.higher("/value", About::Step)),
             "watch_cpu_time" => mutants.extend(self.higher("/limit/secs", About::Step)),
             "join_cgroup" => {

@@ -23,6 +23,7 @@ pub(super) fn environment(policy: &Policy, situation: &Situation, draft: &mut Dr
             None => absent.push(name.as_str()),
         }
     }
+    variables.extend(super::network::proxies(&policy.network));
     variables.extend(policy.environment.set.iter().map(|(name, value)| (name.clone(), value.clone())));
 
     let requested = match policy.environment.pass.as_slice() {

@@ -8,8 +8,8 @@ mod ruleset;
 
 use std::net::{IpAddr, SocketAddr};
 
-use palisade_policy::address::synthetic::{RESOLVER_V4, RESOLVER_V6};
-use palisade_policy::{Backend, Clause, Network, NetworkMode, Peer, Policy, Posture};
+use palisade_policy::address::synthetic::{HTTP_PROXY_PORT, RESOLVER_V4, RESOLVER_V6, SOCKS_PORT};
+use palisade_policy::{Backend, Clause, Network, NetworkMode, Peer, Policy, Posture, Proxy};
 
 use super::Draft;
 use crate::facts::{HostFacts, NetworkFacts};
@@ -18,6 +18,7 @@ use crate::step::Step;
 
 pub(super) const MODE: Clause = Clause::new("network.mode");
 const BACKEND: Clause = Clause::new("network.backend");
+const PROXY: Clause = Clause::new("network.proxy");
 const METADATA: Clause = Clause::new("network.metadata");
 const SPECIAL_USE: Clause = Clause::new("network.special_use");
 
@@ -40,6 +41,27 @@ pub(super) fn resolv_conf(network: &Network) -> String {
     "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n".into()
 }
 
+/// The variables by which programs find the sandbox's proxies, where the policy asks for that, in both spellings.
+pub(super) fn proxies(network: &Network) -> Vec<(String, String)> {
+    if is_closed(network) || network.proxy != Proxy::Environment {
+        return Vec::new();
+    }
+    let http = format!("http://{RESOLVER_V4}:{HTTP_PROXY_PORT}");
+    // The `h`: the proxy resolves, not the client.
+    let socks = format!("socks5h://{RESOLVER_V4}:{SOCKS_PORT}");
+    let values = [
+        ("HTTP_PROXY", &http),
+        ("HTTPS_PROXY", &http),
+        ("ALL_PROXY", &socks),
+        // What the sandbox says to itself goes past the proxies.
+        ("NO_PROXY", &"localhost,127.0.0.1,::1".to_owned()),
+    ];
+    let spellings = values.into_iter().flat_map(|(name, value)| {
+        [name.to_owned(), name.to_ascii_lowercase()].map(|name| (name, value.clone()))
+    });
+    spellings.collect()
+}
+
 /// Whether `network` lets nothing out: an allowlist that lists nothing allows nothing.
 fn is_closed(network: &Network) -> bool {
     match network.mode {
@@ -55,6 +77,14 @@ pub(super) fn network(policy: &Policy, facts: &HostFacts, draft: &mut Draft) {
     draft.step(&MODE, Step::LoopbackUp {});
     if is_closed(network) {
         closed(network, draft);
+        if !network.publish.is_empty() {
+            // Nothing leads out; somebody outside is let in.
+            draft.step(
+                &MODE,
+                Step::ServeEgress { network: network.clone(), resolvers: Vec::new(), mutant: None },
+            );
+            published(network, draft);
+        }
         return;
     }
     if !matches!(network.backend, Backend::Auto | Backend::Gateway) {
@@ -106,12 +136,26 @@ fn gateway(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
     draft.covered(&MODE, network.mode.to_string(), mechanism, Status::Enforced, notes);
     draft.enforced(&BACKEND, "gateway", "needs no privilege and no link");
     blocked(network, "prohibit routes; the gateway decides again on each address that it dials", draft);
+    published(network, draft);
+    if network.proxy == Proxy::Environment {
+        draft.enforced(&PROXY, "environment", "HTTP CONNECT and SOCKS5 at the resolver's address");
+    }
     for rule in &network.allow {
         let peer = match &rule.peer {
             Peer::Host(pattern) => pattern.clone(),
             Peer::Cidr(net) => net.to_string(),
         };
         draft.enforced(&rule.clause, peer, "gateway");
+    }
+}
+
+fn published(network: &Network, draft: &mut Draft) {
+    for publish in &network.publish {
+        draft.enforced(
+            &publish.clause,
+            format!("port {} at {}", publish.port, publish.to),
+            "the supervisor listens; the sandbox's first process connects",
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! An allowlist, rule by rule: its allowed twin, and what lies just outside it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use palisade_policy::{AllowRule, Clause, Network, NetworkMode, Peer, Policy, Ports, Protocol};
@@ -60,6 +60,8 @@ fn around_range(world: &World, network: &Network, index: usize, rule: &AllowRule
         ("port-above", rule.protocol, first, greatest.saturating_add(1)),
         ("other-protocol", other, first, least),
     ];
+    let elsewhere = ports_elsewhere(network, rule);
+    places.extend(elsewhere.iter().map(|&(protocol, port)| ("port-of-another-rule", protocol, first, port)));
     places.extend(next_to(first, false).map(|address| ("before", rule.protocol, address, least)));
     places.extend(next_to(last, true).map(|address| ("after", rule.protocol, address, least)));
     if let IpAddr::V4(v4) = first {
@@ -71,14 +73,18 @@ fn around_range(world: &World, network: &Network, index: usize, rule: &AllowRule
         places.push(("nat64", rule.protocol, nat64.into(), least));
         places.push(("6to4", rule.protocol, six_to_four.into(), least));
     }
-    let places = places.into_iter().filter(|(.., port)| *port != 0);
+    let one = |address: &IpAddr| !address.is_multicast() && *address != IpAddr::from(Ipv4Addr::BROADCAST);
+    let places = places.into_iter().filter(|(.., address, port)| *port != 0 && one(address));
     let probes = places.map(|(name, protocol, address, port)| {
         let (by, proto) = match protocol {
             Protocol::Tcp => ("tcp_talk", Proto::Tcp),
             Protocol::Udp => ("udp", Proto::Udp),
         };
         let place = Place {
-            id: format!("net/rule/{index}/{name}"),
+            id: match name {
+                "port-of-another-rule" => format!("net/rule/{index}/{name}-{}-{port}", protocol.word()),
+                name => format!("net/rule/{index}/{name}"),
+            },
             clause: super::MODE,
             spec: "NET-8",
             severity: High,
@@ -93,6 +99,24 @@ fn around_range(world: &World, network: &Network, index: usize, rule: &AllowRule
     probes.collect()
 }
 
+/// Ports that other rules list and this one does not: somebody listens there, for others.
+fn ports_elsewhere(network: &Network, rule: &AllowRule) -> BTreeSet<(Protocol, u16)> {
+    /// Enough to notice; a policy may have thousands.
+    const MOST: usize = 4;
+    let listed = network.allow.iter().filter_map(|other| match &other.ports {
+        Ports::List(ports) => Some((other.protocol, *ports.first()?)),
+        Ports::Any => None,
+    });
+    let own = |(protocol, port): &(Protocol, u16)| {
+        *protocol == rule.protocol
+            && match &rule.ports {
+                Ports::Any => true,
+                Ports::List(ports) => ports.contains(port),
+            }
+    };
+    listed.filter(|other| !own(other)).collect::<BTreeSet<_>>().into_iter().take(MOST).collect()
+}
+
 fn with_clause(mut probe: Probe, clause: &Clause) -> Probe {
     probe.clause = clause.clone();
     probe
@@ -104,7 +128,7 @@ fn next_to(address: IpAddr, after: bool) -> Option<IpAddr> {
         IpAddr::V4(address) => {
             let bits = address.to_bits();
             let next = if after { bits.checked_add(1) } else { bits.checked_sub(1) };
-            std::net::Ipv4Addr::from_bits(next?).into()
+            Ipv4Addr::from_bits(next?).into()
         }
         IpAddr::V6(address) => {
             let bits = address.to_bits();
@@ -152,6 +176,9 @@ fn around_name(
     if let Some((_, parent)) = domain.split_once('.').filter(|(_, parent)| parent.contains('.')) {
         names.push(plain("parent", parent.to_owned(), least));
     }
+    let elsewhere = ports_elsewhere(network, rule);
+    let tcp = elsewhere.iter().find(|(protocol, _)| *protocol == Protocol::Tcp);
+    names.extend(tcp.map(|(_, port)| plain("port-of-another-rule", format!("x.{domain}"), *port)));
     if pattern != domain {
         names.extend(
             zone::SPECIAL

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use palisade_policy::address::synthetic::{DNS_PORT, RESOLVER_V4, RESOLVER_V6};
-use palisade_policy::{Clause, Network, NetworkMode, Ports, Protocol};
+use palisade_policy::address::synthetic::{DNS_PORT, HTTP_PROXY_PORT, RESOLVER_V4, RESOLVER_V6, SOCKS_PORT};
+use palisade_policy::{Clause, Network, NetworkMode, Ports, Protocol, Proxy};
 
-use super::{MODE, has_names, ruleset};
+use super::{MODE, PROXY, has_names, ruleset};
 use crate::decide::Draft;
 use crate::facts::NetworkFacts;
 use crate::step::Step;
@@ -19,6 +19,12 @@ const MOST_SOCKETS: usize = 64;
 pub(super) fn listen(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
     if has_names(network) {
         resolver(facts, draft);
+    }
+    if network.proxy == Proxy::Environment {
+        for port in [HTTP_PROXY_PORT, SOCKS_PORT] {
+            let address = RESOLVER_V4.into();
+            draft.step(&PROXY, Step::Listen { protocol: Protocol::Tcp, address, port });
+        }
     }
     let (ports, any) = wanted(network);
     let datagrams =
