@@ -1,8 +1,12 @@
 //! The sandbox's own proxies, where the policy asks for them: they judge targets as connections are judged, however a target
 //! is written.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use palisade_policy::address::metadata;
 use palisade_policy::address::synthetic::{HTTP_PROXY_PORT, RESOLVER_V4};
-use palisade_policy::{AllowRule, Peer, Policy, Ports, Protocol, Proxy};
+use palisade_policy::{AllowRule, Peer, Policy, Ports, Posture, Protocol, Proxy};
 
 use super::prelude::*;
 use crate::lab::World;
@@ -76,6 +80,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         ("to-loopback", format!("to-loopback.{domain}:{port}")),
     ];
     probes.extend(names.into_iter().map(|(id, target)| denied(world, rule, id, target)));
+    probes.extend(metadata_in_ranges(world, policy));
     for (id, host) in [
         ("allowed-name", format!("x.{domain}")),
         ("allowed-upper-case", format!("X.{}", domain.to_uppercase())),
@@ -83,6 +88,26 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         ("allowed-mixed", format!("mixed.{domain}")),
     ] {
         probes.push(allowed(world, rule, id, &host, port));
+    }
+    probes
+}
+
+/// Metadata services inside a range that a rule names: the range opens them as little as anything else does.
+fn metadata_in_ranges(world: &World, policy: &Policy) -> Vec<Probe> {
+    if policy.network.metadata == Posture::Allow {
+        return Vec::new();
+    }
+    let mut probes = Vec::new();
+    for (index, rule) in policy.network.allow.iter().enumerate() {
+        let (Peer::Cidr(net), Protocol::Tcp, Some(port)) = (&rule.peer, rule.protocol, first_port(rule))
+        else {
+            continue;
+        };
+        let inside = metadata::TABLE.iter().map(|entry| entry.net.addr()).filter(|ip| net.contains(ip));
+        for ip in inside.collect::<BTreeSet<_>>() {
+            let id = format!("rule-{index}-{}", ip.to_string().replace(['.', ':'], "-"));
+            probes.push(denied(world, rule, &id, SocketAddr::new(ip, port).to_string()));
+        }
     }
     probes
 }

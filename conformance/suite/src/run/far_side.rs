@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,9 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::streams::Files;
-use crate::catalogue::{Canary, Probe, Stream};
-use crate::lab::{Hit, Lab};
+use crate::catalogue::{Canary, Class, Probe, Stream};
+use crate::lab::canary::zone;
+use crate::lab::{Endpoint, Hit, Lab};
 use crate::observation::CanaryReport;
 use crate::report::escape;
 
@@ -20,7 +22,22 @@ pub(super) struct Watch<'a> {
     lab: &'a Lab,
     canary: &'a Canary,
     nonce: &'a str,
+    /// Whether it must be reached, and there: elsewhere is not what was allowed.
+    there: bool,
     before: Option<Vec<u8>>,
+}
+
+/// Whether something arrived at this place. A plain name has an address of each family, and whoever connects may choose.
+fn is_at(hit: &Hit, place: &Endpoint) -> bool {
+    let public = |address: &SocketAddr| {
+        address.ip() == IpAddr::from(zone::PUBLIC_V4) || address.ip() == IpAddr::from(zone::PUBLIC_V6)
+    };
+    match (&hit.local, place) {
+        (Endpoint::Inet(found), Endpoint::Inet(wanted)) => {
+            found == wanted || (found.port() == wanted.port() && public(found) && public(wanted))
+        }
+        (found, wanted) => found == wanted,
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -37,7 +54,7 @@ impl<'a> Watch<'a> {
             | Canary::Terminal
             | Canary::Stream(_) => None,
         };
-        Some(Self { lab, canary, nonce, before })
+        Some(Self { lab, canary, nonce, there: probe.class == Class::Allowed, before })
     }
 
     /// What it noticed of the case, and whether it is alive. `terminal` is what was found to be changed of the case's own.
@@ -53,7 +70,8 @@ impl<'a> Watch<'a> {
                     (_, true) => Err("its log is full".to_owned()),
                     (false, _) => Err("it does not answer".to_owned()),
                 };
-                (hits.first().map(describe), alive)
+                let heard = hits.iter().find(|hit| !self.there || is_at(hit, endpoint));
+                (heard.map(describe), alive)
             }
             Canary::File(path) => self.file(&in_workspace(self.lab, path), nonce),
             Canary::Missing(path) => {

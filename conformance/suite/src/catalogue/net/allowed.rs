@@ -187,6 +187,9 @@ fn around_name(
         );
     }
     let mut probes: Vec<Probe> = Vec::new();
+    if pattern.starts_with("*.") {
+        probes.push(rebinding(world, rule, domain, least));
+    }
     for name in names.into_iter().filter(|name| name.port != 0 && !name.text.ends_with(".*")) {
         // Asked of the lab directly, a name without an address of the family shows nothing.
         let families = [("", 1, false), ("-v6", 28, true)];
@@ -195,6 +198,20 @@ fn around_name(
         }
     }
     probes
+}
+
+/// What was judged is what is dialled: a name that leads elsewhere the second time is not asked for twice.
+fn rebinding(world: &World, rule: &AllowRule, domain: &str, port: u16) -> Probe {
+    let name = text([Piece::from(zone::REBIND), Piece::Nonce, Piece::from(format!(".{domain}").as_str())]);
+    Probe::allows(format!("net/rule/rebinding-{domain}"), Critical)
+        .serves_rule(&rule.clause, "NET-9")
+        .requires("the address that was judged is the one that is dialled")
+        .operation(format!(
+            "connect to a name below {domain} that leads elsewhere every time it is asked for"
+        ))
+        .script([control!("loopback_tcp"), attempt!("tcp_name", name, port, NONCE, PATIENCE, 1)])
+        .canary(Canary::tcp(zone::PUBLIC_V4, port))
+        .needs_planted(&world.secret("resolv-conf").presence)
 }
 
 fn has_family(name: &str, v6: bool) -> bool {
@@ -237,7 +254,10 @@ fn by_name(
             .expect(Refused.or(Expect::fails([ENOENT])))
     };
     let leads_to = resolved.iter().find(|address| address.is_ipv6() == (kind == 28));
-    let heard = super::heard_at(&leads_to.copied().unwrap_or(zone::PUBLIC_V4.into()).to_string());
+    // What is allowed ends up at a public address, whatever else the name has.
+    let public = if kind == 28 { zone::PUBLIC_V6.into() } else { zone::PUBLIC_V4.into() };
+    let heard =
+        if allowed { public } else { super::heard_at(&leads_to.copied().unwrap_or(public).to_string()) };
     let probe = probe
         .serves_rule(&rule.clause, "NET-9")
         .operation(format!("connect to {said} port {}", name.port))

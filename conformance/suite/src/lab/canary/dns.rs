@@ -1,5 +1,6 @@
 //! The answer to a DNS query, from the zone of the lab. Enough for a resolver to be content, no more.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::zone;
@@ -12,8 +13,11 @@ const AAAA: u16 = 28;
 /// Where a name that is an alias leads: to a name with the same addresses.
 const TARGET: &[u8] = b"\x06target\x04test\x00";
 
+/// How often each name was asked for an IPv4 address that is another one every time.
+pub(super) type Asked = HashMap<String, u32>;
+
 /// The answer to `query`, or nothing when it is no plain query of one question (RFC 1035, section 4).
-pub(super) fn answer(query: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn answer(query: &[u8], asked: &mut Asked) -> Option<Vec<u8>> {
     let [id0, id1, flags, _, 0, 1, 0, 0, 0, 0, _, _, ..] = *query else { return None };
     if flags & 0xf8 != 0 {
         return None;
@@ -30,7 +34,13 @@ pub(super) fn answer(query: &[u8]) -> Option<Vec<u8>> {
         records.push(record(owner, CNAME, TARGET)?);
         owner = TARGET;
     }
-    for address in zone::addresses(&name) {
+    let mut addresses = zone::addresses(&name);
+    if kind == A && zone::rebinds(&name) {
+        let times = asked.entry(name.to_ascii_lowercase()).or_default();
+        addresses = zone::rebound(*times);
+        *times += 1;
+    }
+    for address in addresses {
         match (address, kind) {
             (IpAddr::V4(address), A) => records.push(record(owner, A, &address.octets())?),
             (IpAddr::V6(address), AAAA) => records.push(record(owner, AAAA, &address.octets())?),
@@ -83,6 +93,10 @@ fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn ask(query: &[u8]) -> Option<Vec<u8>> {
+        answer(query, &mut Asked::new())
+    }
+
     fn query(kind: u8) -> Vec<u8> {
         query_for(b"\x05nonce\x04test\x00", kind)
     }
@@ -96,38 +110,46 @@ mod tests {
 
     #[test]
     fn an_address_query_is_answered_with_the_address() {
-        let reply = answer(&query(1)).expect("an answer");
+        let reply = ask(&query(1)).expect("an answer");
         assert_eq!(&reply[..8], &[0xab, 0xcd, 0x85, 0x80, 0, 1, 0, 1]);
         assert!(reply.ends_with(&[0, 4, 44, 55, 66, 80]));
-        assert!(answer(&query(28)).expect("an answer").ends_with(&zone::PUBLIC_V6.octets()));
+        assert!(ask(&query(28)).expect("an answer").ends_with(&zone::PUBLIC_V6.octets()));
     }
 
     #[test]
     fn a_special_label_leads_elsewhere() {
-        let reply = answer(&query_for(b"\x0ato-private\x02io\x00", 1)).expect("an answer");
+        let reply = ask(&query_for(b"\x0ato-private\x02io\x00", 1)).expect("an answer");
         assert!(reply.ends_with(&[0, 4, 10, 1, 2, 3]));
-        let reply = answer(&query_for(b"\x05mixed\x02io\x00", 1)).expect("an answer");
+        let reply = ask(&query_for(b"\x05mixed\x02io\x00", 1)).expect("an answer");
         assert_eq!(reply[7], 2);
-        let reply = answer(&query_for(b"\x05alias\x02io\x00", 1)).expect("an answer");
+        let reply = ask(&query_for(b"\x05alias\x02io\x00", 1)).expect("an answer");
         assert_eq!(reply[7], 2, "the alias and the address");
         assert!(reply.ends_with(&[0, 4, 44, 55, 66, 80]));
     }
 
     #[test]
+    fn a_rebinding_name_leads_elsewhere_the_second_time() {
+        let mut asked = Asked::new();
+        let mut last = || answer(&query_for(b"\x08rebind-n\x02io\x00", 1), &mut asked).expect("an answer");
+        assert!(last().ends_with(&[44, 55, 66, 80]));
+        assert!(last().ends_with(&[169, 254, 169, 254]));
+    }
+
+    #[test]
     fn another_type_exists_but_is_empty() {
-        assert_eq!(answer(&query(16)).expect("an answer")[6..8], [0, 0]);
+        assert_eq!(ask(&query(16)).expect("an answer")[6..8], [0, 0]);
     }
 
     #[test]
     fn what_is_no_query_is_not_answered() {
-        assert_eq!(answer(b"alive 0123456789abcdef\n"), None);
-        assert_eq!(answer(&query(1)[..20]), None);
-        assert_eq!(answer(&[]), None);
+        assert_eq!(ask(b"alive 0123456789abcdef\n"), None);
+        assert_eq!(ask(&query(1)[..20]), None);
+        assert_eq!(ask(&[]), None);
         let mut response = query(1);
         response[2] |= 0x80;
-        assert_eq!(answer(&response), None);
+        assert_eq!(ask(&response), None);
         let mut endless = query(1);
         endless[12] = 0xc0;
-        assert_eq!(answer(&endless), None);
+        assert_eq!(ask(&endless), None);
     }
 }

@@ -4,6 +4,7 @@
 //! then kept only until the peer closes, so that the answer is not lost to a reset. When more than [`MOST_OPEN`]
 //! connections are open the oldest is closed: its hit is in the log already.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -108,6 +109,7 @@ struct Loop {
     next: u64,
     log: Arc<Log>,
     control: Arc<Control>,
+    asked: RefCell<dns::Asked>,
 }
 
 impl Loop {
@@ -125,7 +127,8 @@ impl Loop {
             epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN)?;
             token += 1;
         }
-        Ok(Self { epoll, sources: sockets.sources, connections: BTreeMap::new(), next: token, log, control })
+        let (sources, connections) = (sockets.sources, BTreeMap::new());
+        Ok(Self { epoll, sources, connections, next: token, log, control, asked: RefCell::default() })
     }
 
     fn run(&mut self) {
@@ -232,6 +235,11 @@ impl Loop {
         true
     }
 
+    /// The answer to a query of names, if that is what was heard at this port.
+    fn named(&self, heard: &[u8], port: u16) -> Option<Vec<u8>> {
+        (port == 53).then(|| dns::answer(heard, &mut self.asked.borrow_mut())).flatten()
+    }
+
     fn datagram(&self, fd: &OwnedFd, proto: Proto, port: u16) -> bool {
         let mut buffer = [0; 2048];
         let datagram: Datagram = match receive(fd, &mut buffer) {
@@ -241,7 +249,7 @@ impl Loop {
         let heard = &buffer[..datagram.length];
         let local = Endpoint::Inet(normal_address(SocketAddr::new(datagram.local, port)));
         self.log.record(hit(proto, local, Some(normal_address(datagram.peer)), heard));
-        let bytes = dns::answer(heard).filter(|_| port == 53).unwrap_or_else(|| answer(heard));
+        let bytes = self.named(heard, port).unwrap_or_else(|| answer(heard));
         // An answer that cannot be sent (multicast destination, closed peer) changes nothing about the hit.
         let _ = reply(fd, &datagram, &bytes);
         true

@@ -64,6 +64,20 @@ pub const SPECIAL: &[Special] = &[
     special("mixed", "mixed", &[Ipv4Addr::new(169, 254, 169, 254), PUBLIC_V4], &[PUBLIC_V6]),
 ];
 
+/// What a label begins with whose name has a public address when it is asked for first, and a metadata service's afterwards.
+pub const REBIND: &str = "rebind-";
+
+/// Whether a name leads elsewhere every time.
+pub(super) fn rebinds(name: &str) -> bool {
+    name.get(..REBIND.len()).is_some_and(|start| start.eq_ignore_ascii_case(REBIND))
+}
+
+/// Where such a name leads when it was asked for `times` times before.
+pub(super) fn rebound(times: u32) -> Vec<IpAddr> {
+    let address = if times.is_multiple_of(2) { PUBLIC_V4 } else { Ipv4Addr::new(169, 254, 169, 254) };
+    vec![address.into()]
+}
+
 /// The entry for a name, by its labels.
 pub(super) fn special_of(name: &str) -> Option<&'static Special> {
     name.split('.').find_map(|label| SPECIAL.iter().find(|entry| entry.label.eq_ignore_ascii_case(label)))
@@ -72,6 +86,7 @@ pub(super) fn special_of(name: &str) -> Option<&'static Special> {
 /// Where a name leads, over both families.
 pub fn addresses(name: &str) -> Vec<IpAddr> {
     match special_of(name) {
+        None if rebinds(name) => vec![PUBLIC_V4.into()],
         None => vec![PUBLIC_V4.into(), PUBLIC_V6.into()],
         Some(entry) => {
             let v4 = entry.v4.iter().map(|address| IpAddr::V4(*address));
