@@ -188,7 +188,7 @@ fn around_name(
     }
     let mut probes: Vec<Probe> = Vec::new();
     if pattern.starts_with("*.") {
-        probes.push(rebinding(world, rule, domain, least));
+        probes.push(rebinding(world, index, rule, domain, least));
     }
     for name in names.into_iter().filter(|name| name.port != 0 && !name.text.ends_with(".*")) {
         // Asked of the lab directly, a name without an address of the family shows nothing.
@@ -201,9 +201,9 @@ fn around_name(
 }
 
 /// What was judged is what is dialled: a name that leads elsewhere the second time is not asked for twice.
-fn rebinding(world: &World, rule: &AllowRule, domain: &str, port: u16) -> Probe {
+fn rebinding(world: &World, index: usize, rule: &AllowRule, domain: &str, port: u16) -> Probe {
     let name = text([Piece::from(zone::REBIND), Piece::Nonce, Piece::from(format!(".{domain}").as_str())]);
-    Probe::allows(format!("net/rule/rebinding-{domain}"), Critical)
+    Probe::allows(format!("net/rule/{index}/name-rebinding"), Critical)
         .serves_rule(&rule.clause, "NET-9")
         .requires("the address that was judged is the one that is dialled")
         .operation(format!(
