@@ -27,7 +27,7 @@ pub enum Fault {
     LosesCode,
     /// When the time is up, it asks once, and waits.
     OnlyAsks,
-    /// The workload runs as if there were no sandbox: the last of [`super::layers`].
+    /// The workload runs as if there were no sandbox: the last of `layers`.
     Unconfined,
 }
 

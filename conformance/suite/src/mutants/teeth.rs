@@ -53,7 +53,7 @@ pub struct Tooth {
 /// All probes of a policy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Teeth {
-    /// [`SCHEMA`].
+    /// `SCHEMA`.
     pub schema: &'static str,
     /// The policy's name.
     pub policy: String,

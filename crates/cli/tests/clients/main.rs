@@ -5,6 +5,7 @@
 
 mod lab;
 mod programs;
+mod published;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

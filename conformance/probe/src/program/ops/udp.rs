@@ -98,7 +98,8 @@ fn first_address(answer: &[u8], question: usize, kind: u16) -> Option<Ip> {
     loop {
         at = after_name(answer, at)?;
         let head = answer.get(at..at + 10)?;
-        let (found, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[8], head[9]]));
+        let (found, length) =
+            (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[8], head[9]]));
         let data = answer.get(at + 10..at + 10 + usize::from(length))?;
         match (found == kind, data.len()) {
             (true, 4) => return Some(Ip::V4(data.try_into().ok()?)),
