@@ -56,8 +56,8 @@ fn a_supervisor_killed_before_any_of_its_calls_leaves_nothing() {
         fs::write(work.join(".env"), "secret").expect("written");
         fs::write(work.join("policy.yaml"), POLICY).expect("written");
         let all = calls(place);
-        // Every fourth of the calls that come many times, unless all are asked for; whatever comes once is always one.
-        let every = std::env::var("PALISADE_KILL_EVERY").map_or(4, |text| text.parse().expect("a number"));
+        // Every tenth of the calls that come many times, unless all are asked for; whatever comes once is always one.
+        let every = std::env::var("PALISADE_KILL_EVERY").map_or(10, |text| text.parse().expect("a number"));
         let calls: Vec<_> = all.into_iter().filter(|(_, number)| (number - 1) % every == 0).collect();
         let before = everything(place);
         let (mut killed, mut ran) = (0, 0);

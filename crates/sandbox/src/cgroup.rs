@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use palisade_plan::step::{CgroupVersion, Controller};
 use palisade_plan::{Plan, Step};
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::janitor::{Janitor, Leftover};
@@ -205,7 +205,17 @@ impl Group {
     fn make(planned: &Planned) -> Result<Self, Failed> {
         let failed =
             |what: &'static str| move |errno| Failed { step: planned.step, what: what.to_owned(), errno };
-        mkdirat(CWD, planned.directory.as_c_str(), Mode::from_raw_mode(0o755)).map_err(failed("mkdir"))?;
+        let mkdir = || mkdirat(CWD, planned.directory.as_c_str(), Mode::from_raw_mode(0o755));
+        match mkdir() {
+            // Of a process with this one's numbers that was killed together with its janitor: the kernel gives numbers of
+            // namespaces again. One that still has processes cannot be removed (EBUSY).
+            Err(Errno::EXIST) => {
+                let _ = unlinkat(CWD, planned.directory.as_c_str(), AtFlags::REMOVEDIR);
+                mkdir()
+            }
+            other => other,
+        }
+        .map_err(failed("mkdir"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let directory =
             openat(CWD, planned.directory.as_c_str(), flags, Mode::empty()).map_err(failed("open"))?;

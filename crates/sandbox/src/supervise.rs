@@ -105,6 +105,8 @@ impl<'a> Supervisor<'a> {
                 break last;
             }
         };
+        // Of a program that was not begun: as long as they are here, a reader of the output waits for more.
+        drop(self.front.take_given());
         let counted =
             process::wait_and_account(self.launched.pid).map(|(_, usage)| usage).unwrap_or_default();
         let usage = self.launched.groups.usage(Usage {

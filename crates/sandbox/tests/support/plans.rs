@@ -8,7 +8,8 @@ use palisade_host::Depth;
 use palisade_plan::Plan;
 use palisade_policy::{Document, Policy};
 
-/// Rules inside rules, paths that have to stay hidden although they do not exist yet, and limits by control groups where there are any.
+/// Rules inside rules, paths that have to stay hidden although they do not exist yet, a network, and limits by control groups
+/// where there are any.
 const RULES: &str = "
 on_unavailable: degrade
 filesystem:
@@ -18,6 +19,13 @@ filesystem:
   no_execute: [vendor, /tmp]
 process:
   identity: root
+network:
+  mode: allowlist
+  proxy: environment
+  allow:
+    - {host: '*.example.org', ports: [443]}
+    - {cidr: 203.0.113.0/24, ports: [443]}
+    - {cidr: 0.0.0.0/0, ports: [5353], protocol: udp}
 resources:
   open_files: 100
   file_size: 1MiB
