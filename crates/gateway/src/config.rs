@@ -153,7 +153,7 @@ pub enum Mutant {
     WildcardDeep,
     /// An empty allowlist allows everything.
     EmptyAllowlistOpens,
-    /// The only metadata address is 169.254.169.254.
+    /// The only metadata address is 169.254.169.254; Azure's, which is in a public range, is an address like others.
     MetadataListShort,
     /// Metadata is opened by a broad rule.
     MetadataByBroadRule,
@@ -179,6 +179,12 @@ pub enum Mutant {
     ProtocolIgnored,
     /// The proxies do not ask the policy.
     ProxyUnchecked,
+    /// The HTTP proxy asks the policy about CONNECT alone.
+    PlainHttpUnchecked,
+    /// What leads to the host's own loopback is an address like others.
+    HostReached,
+    /// What is denied is neither refused nor answered.
+    DeniedHangs,
 }
 
 impl Mutant {
@@ -201,6 +207,9 @@ impl Mutant {
         ("ports-ignored", Self::PortsIgnored),
         ("protocol-ignored", Self::ProtocolIgnored),
         ("proxy-unchecked", Self::ProxyUnchecked),
+        ("plain-http-unchecked", Self::PlainHttpUnchecked),
+        ("host-reached", Self::HostReached),
+        ("denied-hangs", Self::DeniedHangs),
     ];
 
     /// The mutant called `name`.

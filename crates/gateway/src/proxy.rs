@@ -40,12 +40,18 @@ async fn read<T>(
     }
 }
 
-async fn open(shared: &Shared, dialled: SocketAddr, host: Host, port: u16) -> Result<TcpStream, Unopened> {
+/// Opens what a client asked for. `unchecked` is the bug that this way of asking may have.
+async fn open(
+    shared: &Shared,
+    dialled: SocketAddr,
+    (host, port): (Host, u16),
+    unchecked: Mutant,
+) -> Result<TcpStream, Unopened> {
     let target = match host {
         Host::Name(name) => Target::Name(name.into()),
         Host::Address(address) => Target::Address(address),
     };
-    if shared.judge.has(Mutant::ProxyUnchecked)
+    if shared.judge.has(unchecked)
         && let Target::Address(address) = target
     {
         return TcpStream::connect((address, port)).await.map_err(|_| Unopened::Failed(Errno::ECONNREFUSED));
@@ -75,7 +81,11 @@ pub(crate) async fn http(shared: &Rc<Shared>, mut stream: TcpStream, dialled: So
             return refuse(stream, status).await;
         }
     };
-    let outside = match open(shared, dialled, request.host, request.port).await {
+    let unchecked = match request.head {
+        Some(_) => Mutant::PlainHttpUnchecked,
+        None => Mutant::ProxyUnchecked,
+    };
+    let outside = match open(shared, dialled, (request.host, request.port), unchecked).await {
         Ok(outside) => outside,
         Err(Unopened::Denied) => return refuse(stream, 403).await,
         Err(Unopened::Failed(Errno::ETIMEDOUT)) => return refuse(stream, 504).await,
@@ -135,7 +145,7 @@ pub(crate) async fn socks(shared: &Rc<Shared>, mut stream: TcpStream, dialled: S
         }
         Ok(_) | Err(_) => return reset(stream),
     };
-    let outside = match open(shared, dialled, host, port).await {
+    let outside = match open(shared, dialled, (host, port), Mutant::ProxyUnchecked).await {
         Ok(outside) => outside,
         // The codes of RFC 1928, 6.
         Err(Unopened::Denied) => return reply(stream, request::NOT_ALLOWED).await,

@@ -13,10 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use crate::config::Mutant;
 use crate::dns;
 use crate::event::Limit;
 use crate::relay::{relay, reset};
-use crate::shared::{Shared, Target, Wish};
+use crate::shared::{Shared, Target, Unopened, Wish};
 use crate::tell::Counted;
 use crate::{proxy, udp};
 
@@ -84,6 +85,7 @@ async fn connection(shared: &Rc<Shared>, stream: TcpStream) {
     // Boxed: what is needed to connect is not kept for as long as the connection lasts.
     match Box::pin(shared.open(&wish)).await {
         Ok(outside) => relay(stream, outside, &shared.pipes).await,
+        Err(Unopened::Denied) if shared.judge.has(Mutant::DeniedHangs) => std::future::pending().await,
         Err(_) => reset(stream),
     }
     drop(name_use);

@@ -80,6 +80,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         ("to-loopback", format!("to-loopback.{domain}:{port}")),
     ];
     probes.extend(names.into_iter().map(|(id, target)| denied(world, rule, id, target)));
+    probes.push(plain_http(world, rule, domain));
     probes.extend(metadata_in_ranges(world, policy));
     for (id, host) in [
         ("allowed-name", format!("x.{domain}")),
@@ -140,6 +141,22 @@ fn connect(target: &str) -> palisade_probe::script::Statement {
     let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     let said = text([Piece::from(head.as_str()), Piece::Nonce, Piece::from("\n")]);
     attempt!("tcp_talk", RESOLVER_V4.to_string(), HTTP_PROXY_PORT, said, PATIENCE)
+}
+
+/// A request in absolute form is a connection like any other; the host of a field is nobody's.
+fn plain_http(world: &World, rule: &AllowRule, domain: &str) -> Probe {
+    let head = format!("GET http://1.1.1.1:443/ HTTP/1.1\r\nHost: x.{domain}\r\nX: ");
+    let said = text([Piece::from(head.as_str()), Piece::Nonce, Piece::from("\r\n\r\n")]);
+    Probe {
+        id: "l7/http/plain-http".to_owned(),
+        operation: "GET http://1.1.1.1:443/ with the name of an allowed host in a field".to_owned(),
+        ..denied(world, rule, "plain-http", String::new())
+    }
+    .script([
+        control!("loopback_tcp"),
+        attempt!("tcp_talk", RESOLVER_V4.to_string(), HTTP_PROXY_PORT, said, PATIENCE),
+    ])
+    .canary(Canary::tcp([1, 1, 1, 1], 443))
 }
 
 fn denied(world: &World, rule: &AllowRule, id: &str, target: String) -> Probe {

@@ -100,7 +100,7 @@ pub use entry::{
 };
 pub(crate) use exec::FIRST;
 pub use expect::{Expect, PROMPT};
-pub use net::ports;
+pub use net::{model, ports};
 
 use crate::lab::World;
 

@@ -13,7 +13,7 @@ mod addresses;
 mod allowed;
 mod families;
 mod metadata;
-mod model;
+pub mod model;
 mod posture;
 
 pub(super) use allowed::has_names;

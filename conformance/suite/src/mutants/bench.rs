@@ -15,11 +15,12 @@ use super::Extent;
 use super::derive::{About, Mutant};
 use super::layers::{with_capabilities, without_landlock};
 use super::order::calls;
+use super::widen;
 use crate::adapters::Palisade;
-use crate::catalogue::{Outside, Probe, Severity};
+use crate::catalogue::{Canary, Class, Outside, Probe, Severity};
 use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
-use crate::lab::Lab;
+use crate::lab::{Endpoint, Lab};
 use crate::observation::{Observation, Unseen};
 use crate::run::declare::Declared;
 use crate::run::place::Place;
@@ -157,6 +158,8 @@ impl<'a> Bench<'a> {
     ///
     /// A mount that may be written to stays as it was under Landlock.
     ///
+    /// What a route refuses is refused by the gateway too; without the gateway's decision, the route alone is met.
+    ///
     /// A fork bomb runs into RLIMIT_NPROC where it does not run into its control group; without that, the group is met.
     pub(super) fn layered(&self, mutant: &Mutant) -> Option<(Vec<&Probe>, Strip)> {
         let (about, strip): (Vec<&Probe>, Strip) = match &mutant.about {
@@ -171,6 +174,15 @@ impl<'a> Bench<'a> {
                 let bombs =
                     |probe: &&Probe| probe.clause.as_str() == "resources.processes" && probe.spec == "RES-3";
                 (self.probes.iter().filter(bombs).collect(), without_process_limit)
+            }
+            About::Prohibited(net) => {
+                let is_inside = |place: &Canary| match place {
+                    Canary::Listener(Endpoint::Inet(address), _) => net.contains(&address.ip()),
+                    _ => false,
+                };
+                let denied = |probe: &&Probe| probe.class == Class::Denied;
+                let inside = |probe: &&Probe| probe.canary.as_ref().is_some_and(is_inside);
+                (self.probes.iter().filter(denied).filter(inside).collect(), widen::undecided)
             }
             _ if mutant.name != "drop restrict_landlock" && mutant.groups.contains(&"fs") => {
                 let files = |probe: &&Probe| mutant.groups.contains(&probe.group());

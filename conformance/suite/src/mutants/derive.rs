@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::Fault;
+use super::{Fault, network};
 
 /// One mutant.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,12 +19,16 @@ pub struct Mutant {
     pub plan: Value,
     /// The groups of the catalogue whose probes are most likely to notice; they are tried first.
     pub groups: &'static [&'static str],
+    /// Patterns over the probes that must notice it; they are tried before all others.
+    pub killers: &'static [&'static str],
     /// What the mutant is about, where that tells which probes can notice it at all.
     pub about: About,
     /// What the supervisor does wrong, where that is the mutation: the plan is then as it was.
     pub fault: Option<Fault>,
     /// Whether it takes something from the workload: only what must work can notice that.
     pub gives_less: bool,
+    /// The bug of a real system that it is.
+    pub origin: Option<&'static str>,
 }
 
 impl Mutant {
@@ -52,6 +57,10 @@ pub enum About {
     GroupFile(String),
     /// It gives a run all the time it wants.
     WallTime,
+    /// It leaves out a route that refuses what lies in this range.
+    Prohibited(IpNet),
+    /// Nothing: why it makes no difference under this plan.
+    Nothing(&'static str),
 }
 
 impl About {
@@ -88,26 +97,6 @@ const GIVING: &[&str] = &[
 
 /// More than any probe makes.
 const MANY_FILES: u64 = 1 << 24;
-
-/// Defects of a gateway that systems have had, by the names under which the runtime of the same release has them.
-const OF_A_GATEWAY: &[&str] = &[
-    "any-address-on-443",
-    "case-sensitive",
-    "cgnat-missing",
-    "denied-name-resolved",
-    "embedded-ignored",
-    "metadata-by-broad-rule",
-    "metadata-list-short",
-    "ports-ignored",
-    "prefix-confusion",
-    "protocol-ignored",
-    "proxy-unchecked",
-    "rebinding-allowed",
-    "resolves-twice",
-    "suffix-match",
-    "wildcard-deep",
-    "wildcard-never-matches",
-];
 
 /// The groups that look at what a kind of step does.
 fn groups(kind: &str) -> &'static [&'static str] {
@@ -179,7 +168,16 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
         let place = plan.get_mut(key).ok_or_else(|| format!("the plan has no {key}"))?;
         *place = value;
         let name = format!("weaken {key}: {what}");
-        mutants.push(Mutant { name, plan, groups, about: About::Step, fault: None, gives_less: false });
+        mutants.push(Mutant {
+            name,
+            plan,
+            groups,
+            about: About::Step,
+            fault: None,
+            gives_less: false,
+            origin: None,
+            killers: &[],
+        });
     }
     // Where the plan has none, the cases give one.
     let mut untimed = plan.clone();
@@ -191,6 +189,8 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
         about: About::WallTime,
         fault: None,
         gives_less: false,
+        origin: None,
+        killers: &[],
     });
     mutants.extend(Fault::ALL.iter().map(|&fault| Mutant {
         name: format!("fault: the supervisor {fault}"),
@@ -199,7 +199,10 @@ pub fn all(plan: &Value, caller: &BTreeMap<String, String>) -> Result<Vec<Mutant
         about: About::Step,
         fault: Some(fault),
         gives_less: false,
+        origin: None,
+        killers: &[],
     }));
+    mutants.extend(network::all(plan)?);
     Ok(mutants)
 }
 
@@ -277,9 +280,16 @@ impl Site<'_> {
                 [one] => one.as_str().map(str::to_owned),
                 _ => None,
             }),
+            // One that delivers is never left out as a protection.
+            ("add_route", _) => self.range().map_or(About::Step, About::Prohibited),
             _ => About::Step,
         };
         self.mutant(format!("drop {}", self.label()), plan, about)
+    }
+
+    /// The range of a route.
+    fn range(&self) -> Option<IpNet> {
+        self.operands.get("net")?.as_str()?.parse().ok()
     }
 
     /// The kind of the step and the operand that tells it from others of its kind.
@@ -298,7 +308,16 @@ impl Site<'_> {
     }
 
     fn mutant(&self, name: String, plan: Value, about: About) -> Mutant {
-        Mutant { name, plan, groups: groups(self.kind), about, fault: None, gives_less: false }
+        Mutant {
+            name,
+            plan,
+            groups: groups(self.kind),
+            about,
+            fault: None,
+            gives_less: false,
+            origin: None,
+            killers: &[],
+        }
     }
 
     /// The plan with `value` at `pointer` below this step's operands.
@@ -355,9 +374,6 @@ impl Site<'_> {
                 mutants.extend(self.the_hosts())
             }
             "install_seccomp" => self.weaker_filter(mutants),
-            "serve_egress" => mutants.extend(OF_A_GATEWAY.iter().map(|defect| {
-                self.with(&format!("with {defect}"), "/mutant", (*defect).into(), About::Step)
-            })),
             "limit" => mutants.extend(self.higher("/value", About::Step)),
             "watch_cpu_time" => mutants.extend(self.higher("/limit/secs", About::Step)),
             "join_cgroup" => {
@@ -421,6 +437,8 @@ impl Site<'_> {
             "pid" => ("and without /proc", |kind, path| {
                 kind == "forbid_user_namespaces" || path == "/proc" || path.starts_with("/proc/")
             }),
+            // Of a plan that lets something out, see there.
+            "network" if network::lets_out(self.plan) => return None,
             "network" => ("and without loopback", |kind, _| kind == "loopback_up"),
             "uts" => ("and without a name", |kind, _| kind == "set_hostname"),
             _ => return None,
@@ -429,11 +447,7 @@ impl Site<'_> {
         let namespaces = plan.pointer_mut(&format!("/steps/{}/step/{}/namespaces", self.index, self.kind))?;
         namespaces.as_array_mut()?.retain(|name| name != namespace);
         let steps = plan.get_mut("steps")?.as_array_mut()?;
-        for step in steps.iter_mut() {
-            if let Some(abi) = step.pointer_mut("/step/restrict_landlock/abi") {
-                *abi = abi.as_u64().map_or(0, |abi| abi.min(5)).into();
-            }
-        }
+        without_scopes(steps);
         steps.retain(|step| {
             let body = step.get("step").and_then(Value::as_object).and_then(|body| body.iter().next());
             let path = |operands: &Value| operands.get("path")?.as_str().map(str::to_owned);
@@ -486,6 +500,13 @@ impl Site<'_> {
                 }
             }
         }
+    }
+}
+
+/// The steps without the scopes of Landlock.
+pub(super) fn without_scopes(steps: &mut [Value]) {
+    for abi in steps.iter_mut().filter_map(|step| step.pointer_mut("/step/restrict_landlock/abi")) {
+        *abi = abi.as_u64().map_or(0, |abi| abi.min(5)).into();
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) fn all(plan: &Value) -> Vec<Mutant> {
         about: About::Step,
         fault: None,
         gives_less: false,
+        origin: None,
+        killers: &[],
     };
     let unconfined = Mutant { fault: Some(Fault::Unconfined), ..layer("a sandbox", plan.clone()) };
     vec![

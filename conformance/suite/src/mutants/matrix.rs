@@ -30,6 +30,9 @@ pub enum Fate {
 pub struct Row {
     /// What was done to the plan.
     pub mutant: String,
+    /// The bug of a real system that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'static str>,
     /// What became of it.
     pub fate: Fate,
     /// How long it took to know, in milliseconds.
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     fn matrix() -> Matrix {
-        let row = |mutant: &str, fate| Row { mutant: mutant.to_owned(), fate, duration_ms: 0 };
+        let row = |mutant: &str, fate| Row { mutant: mutant.to_owned(), origin: None, fate, duration_ms: 0 };
         let probes = ["mnt/mount", "mnt/umount2", "mnt/chroot", "sys/a"].map(str::to_owned).to_vec();
         Matrix {
             schema: SCHEMA,

@@ -9,10 +9,12 @@ pub mod derive;
 mod fault;
 mod layers;
 mod matrix;
+mod network;
 mod order;
 mod run;
 mod teeth;
 mod vacuous;
+mod widen;
 
 pub use fault::Fault;
 pub use matrix::{Fate, Matrix, Row, SCHEMA};

@@ -103,14 +103,22 @@ impl Bench<'_> {
         let start = Instant::now();
         let fate = self.fate(place, path, mutant)?;
         let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Row { mutant: mutant.name.clone(), fate, duration_ms })
+        Ok(Row { mutant: mutant.name.clone(), origin: mutant.origin, fate, duration_ms })
     }
 
     fn fate(&self, place: &mut Place<'_>, path: &Path, mutant: &Mutant) -> io::Result<Fate> {
+        if let About::Nothing(why) = mutant.about {
+            return Ok(Fate::Inexpressible(why.to_owned()));
+        }
         self.write(path, mutant)?;
         let adapter = self.adapter(path, mutant);
         if let Some(why) = self.closed(place, &adapter) {
             return Ok(Fate::FailsClosed(why));
+        }
+        if matches!(mutant.about, About::Prohibited(_))
+            && let Some(fate) = self.without_the_other_layer(place, path, mutant)?
+        {
+            return Ok(fate);
         }
         let (related, others) = self.in_order(mutant);
         let mut killers = self.killers(place, &adapter, related);
@@ -147,7 +155,8 @@ impl Bench<'_> {
         path: &Path,
         mutant: &Mutant,
     ) -> io::Result<Option<Fate>> {
-        if !matches!(mutant.about, About::Call(_)) && !mutant.about.is_of_processes() {
+        let in_two = matches!(mutant.about, About::Call(_) | About::Prohibited(_));
+        if !in_two && !mutant.about.is_of_processes() {
             return Ok(None);
         }
         let Some((about, strip)) = self.layered(mutant) else { return Ok(None) };
@@ -178,12 +187,14 @@ impl Bench<'_> {
         if killers.is_empty() { Fate::Survived } else { Fate::Killed(killers) }
     }
 
-    /// The probes that may run beside others: those of the mutant's own groups, the ones about its system call first,
-    /// and the rest.
+    /// The probes that may run beside others: those that must notice the mutant, those of its own groups, the ones about
+    /// its system call first, and the rest.
     fn in_order(&self, mutant: &Mutant) -> (Vec<&Probe>, Vec<&Probe>) {
         let near = nearness(mutant, &self.probes);
+        let must =
+            |probe: &Probe| mutant.killers.iter().any(|pattern| crate::glob::matches(pattern, &probe.id));
         let mut parallel: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.serial).collect();
-        parallel.sort_by_cached_key(|probe| near(probe));
+        parallel.sort_by_cached_key(|probe| (!must(probe), near(probe)));
         parallel.into_iter().partition(|probe| !near(probe).1)
     }
 
@@ -206,7 +217,8 @@ impl Bench<'_> {
                 let same = value.trim() == "0";
                 same.then(|| "fs.suid_dumpable is 0: the change of ids has the same effect".to_owned())
             }
-            About::Step | About::WallTime | About::Group(None) => None,
+            About::Step | About::WallTime | About::Group(None) | About::Prohibited(_) => None,
+            About::Nothing(why) => Some((*why).to_owned()),
             About::Group(Some(controller)) => {
                 let clause = clause_of(controller);
                 self.all_unsupported(|probe| Some(probe.clause.as_str()) == clause)

@@ -262,6 +262,8 @@ fn port_zero_is_no_port() {
 #[case(Mutant::EmptyAllowlistOpens, Vec::new(), "8.8.8.8:443", None)]
 #[case(Mutant::MetadataListShort, vec![cidr("168.63.129.16/32".parse().unwrap())], "168.63.129.16:443", None)]
 #[case(Mutant::MetadataByBroadRule, vec![cidr("169.254.0.0/16".parse().unwrap())], "169.254.169.254:443", None)]
+#[case(Mutant::MetadataListShort, vec![host("a.org")], "168.63.129.16:443", Some("a.org"))]
+#[case(Mutant::HostReached, vec![host("a.org")], "127.0.0.1:443", Some("a.org"))]
 #[case(Mutant::CgnatMissing, broad(), "100.64.0.1:443", None)]
 #[case(Mutant::EmbeddedIgnored, broad(), "[64:ff9b::10.0.0.1]:443", None)]
 #[case(Mutant::RebindingAllowed, vec![host("a.org")], "10.0.0.1:443", Some("a.org"))]

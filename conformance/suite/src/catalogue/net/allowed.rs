@@ -29,6 +29,9 @@ pub fn ports(policy: &Policy) -> BTreeSet<u16> {
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let network = &policy.network;
     let mut probes = Vec::new();
+    if network.mode == NetworkMode::Open {
+        probes.extend(any_name(world, network));
+    }
     for (index, rule) in network.allow.iter().enumerate() {
         match &rule.peer {
             Peer::Cidr(net) => probes.extend(around_range(world, network, index, rule, *net)),
@@ -138,6 +141,20 @@ fn next_to(address: IpAddr, after: bool) -> Option<IpAddr> {
     })
 }
 
+/// Where everything is open, a name leads anywhere but where an address must not lead.
+fn any_name(world: &World, network: &Network) -> Vec<Probe> {
+    const DOMAIN: &str = "open.example.net";
+    const PORT: u16 = 443;
+    let (id, clause) = ("net/open", Clause::new(super::MODE));
+    let plain = |id, text: String| Name { id, text, nonce: false, port: PORT };
+    let mut names = vec![plain("domain", DOMAIN.to_owned()), plain("upper-case", DOMAIN.to_uppercase())];
+    let special = zone::SPECIAL.iter();
+    names.extend(special.map(|special| plain(special.id, format!("{}.{DOMAIN}", special.label))));
+    let mut probes = vec![rebinding(world, id, &clause, DOMAIN, PORT)];
+    probes.extend(names.iter().flat_map(|name| over_families(world, network, (id, &clause), name)));
+    probes
+}
+
 /// A name as a probe says it: with the nonce as its first label, or as it is.
 struct Name {
     id: &'static str,
@@ -155,6 +172,7 @@ fn around_name(
 ) -> Vec<Probe> {
     let (least, greatest) = edges(&rule.ports);
     let domain = pattern.trim_start_matches("**.").trim_start_matches("*.");
+    let id = format!("net/rule/{index}");
     let plain = |id, text: String, port| Name { id, text, nonce: false, port };
     let marked = |id, text: String, port| Name { id, text, nonce: true, port };
     let mut names = vec![
@@ -188,23 +206,26 @@ fn around_name(
     }
     let mut probes: Vec<Probe> = Vec::new();
     if pattern.starts_with("*.") {
-        probes.push(rebinding(world, index, rule, domain, least));
+        probes.push(rebinding(world, &id, &rule.clause, domain, least));
     }
     for name in names.into_iter().filter(|name| name.port != 0 && !name.text.ends_with(".*")) {
-        // Asked of the lab directly, a name without an address of the family shows nothing.
-        let families = [("", 1, false), ("-v6", 28, true)];
-        for (suffix, kind, _) in families.into_iter().filter(|(.., v6)| has_family(&name.text, *v6)) {
-            probes.push(by_name(world, network, index, rule, &name, suffix, kind));
-        }
+        probes.extend(over_families(world, network, (&id, &rule.clause), &name));
     }
     probes
 }
 
+/// A name over each family that it has. Asked of the lab directly, one without an address of the family shows nothing.
+fn over_families(world: &World, network: &Network, of: (&str, &Clause), name: &Name) -> Vec<Probe> {
+    let families = [("", 1, false), ("-v6", 28, true)];
+    let has = families.into_iter().filter(|(.., v6)| has_family(&name.text, *v6));
+    has.map(|(suffix, kind, _)| by_name(world, network, of, name, suffix, kind)).collect()
+}
+
 /// What was judged is what is dialled: a name that leads elsewhere the second time is not asked for twice.
-fn rebinding(world: &World, index: usize, rule: &AllowRule, domain: &str, port: u16) -> Probe {
+fn rebinding(world: &World, id: &str, clause: &Clause, domain: &str, port: u16) -> Probe {
     let name = text([Piece::from(zone::REBIND), Piece::Nonce, Piece::from(format!(".{domain}").as_str())]);
-    Probe::allows(format!("net/rule/{index}/name-rebinding"), Critical)
-        .serves_rule(&rule.clause, "NET-9")
+    Probe::allows(format!("{id}/name-rebinding"), Critical)
+        .serves_rule(clause, "NET-9")
         .requires("the address that was judged is the one that is dialled")
         .operation(format!(
             "connect to a name below {domain} that leads elsewhere every time it is asked for"
@@ -229,16 +250,16 @@ fn sibling(domain: &str) -> String {
 fn by_name(
     world: &World,
     network: &Network,
-    index: usize,
-    rule: &AllowRule,
+    (of, clause): (&str, &Clause),
     name: &Name,
     suffix: &str,
     kind: i32,
 ) -> Probe {
     let said = if name.nonce { format!("nonce.{}", name.text) } else { name.text.clone() };
     let resolved = zone::addresses(&said);
-    let allowed = model::allows_name(network, &said, name.port, &resolved);
-    let id = format!("net/rule/{index}/name-{}{suffix}", name.id);
+    let over = (Protocol::Tcp, name.port);
+    let allowed = !model::reached_by_name(network, world, over, &said, &resolved).is_empty();
+    let id = format!("{of}/name-{}{suffix}", name.id);
     let mut pieces = vec![];
     if name.nonce {
         pieces.push(Piece::Nonce);
@@ -259,7 +280,7 @@ fn by_name(
     let heard =
         if allowed { public } else { super::heard_at(&leads_to.copied().unwrap_or(public).to_string()) };
     let probe = probe
-        .serves_rule(&rule.clause, "NET-9")
+        .serves_rule(clause, "NET-9")
         .operation(format!("connect to {said} port {}", name.port))
         .script([control!("loopback_tcp"), attempt])
         .canary(Canary::tcp(heard, name.port))

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+use palisade_policy::address::embedded::{every_form, every_reading};
 use palisade_policy::address::{metadata, special_use, synthetic};
 use palisade_policy::{AllowRule, Network, NetworkMode, Peer, Ports, Posture, Protocol};
 
 use crate::lab::World;
 
 /// Whether the address may be reached, and the rule that says so; `None` in an open network, where no rule needs to.
-pub(super) fn allows_address<'a>(
+pub fn allows_address<'a>(
     network: &'a Network,
     world: &World,
     protocol: Protocol,
@@ -18,17 +20,18 @@ pub(super) fn allows_address<'a>(
 ) -> Option<Option<&'a AllowRule>> {
     // The kernel itself takes a mapped address for the IPv4 one.
     let to = to.to_canonical();
-    let is_own = to.is_loopback() || to.is_unspecified() || is_synthetic(to);
-    if is_own || (network.metadata == Posture::Block && metadata::of_address(to).is_some()) {
+    if is_never(network, to) {
         return None;
     }
     let is_special = network.special_use == Posture::Block && special_use::of_address(to).is_some();
     let is_host = world.host_addresses.contains(&to);
     let by_rule = network.allow.iter().find(|rule| {
         let Peer::Cidr(net) = rule.peer else { return false };
-        let names_it = !is_special || special_use::of_range(net).is_some();
         let is_exact = net.prefix_len() == net.max_prefix_len();
-        fits(rule, protocol, port) && net.contains(&to) && names_it && (!is_host || is_exact)
+        fits(rule, protocol, port)
+            && net.contains(&to)
+            && (!is_special || names_all(net, to))
+            && (!is_host || is_exact)
     });
     match network.mode {
         NetworkMode::None => None,
@@ -38,20 +41,40 @@ pub(super) fn allows_address<'a>(
     }
 }
 
-/// Whether a name may be reached over TCP. `addresses` is what it resolves to.
-pub(super) fn allows_name(network: &Network, name: &str, port: u16, addresses: &[IpAddr]) -> bool {
+/// The addresses at which a name may be reached, of those that it resolves to. None: the name may not.
+pub fn reached_by_name(
+    network: &Network,
+    world: &World,
+    (protocol, port): (Protocol, u16),
+    name: &str,
+    addresses: &[IpAddr],
+) -> Vec<IpAddr> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let by_rule = network.allow.iter().any(|rule| {
-        let Peer::Host(pattern) = &rule.peer else { return false };
-        fits(rule, Protocol::Tcp, port) && covers(pattern, &name)
-    });
-    let closed = network.metadata == Posture::Block && metadata::is_name(&name);
-    let usable = addresses.iter().any(|address| {
-        let metadata = network.metadata == Posture::Block && metadata::of_address(*address).is_some();
-        let special = network.special_use == Posture::Block && special_use::of_address(*address).is_some();
-        !metadata && !special
-    });
-    (by_rule || network.mode == NetworkMode::Open) && !closed && usable
+    let names = |rule: &&AllowRule| matches!(&rule.peer, Peer::Host(pattern) if covers(pattern, &name));
+    let resolves = network.mode == NetworkMode::Open || network.allow.iter().any(|rule| names(&rule));
+    if !resolves || network.metadata == Posture::Block && metadata::is_name(&name) {
+        return Vec::new();
+    }
+    let by_host = network.allow.iter().filter(names).any(|rule| fits(rule, protocol, port));
+    let may = |to: &IpAddr| {
+        let is_special = network.special_use == Posture::Block && special_use::of_address(*to).is_some();
+        let is_plain = !is_never(network, *to) && !is_special && !world.host_addresses.contains(to);
+        by_host && is_plain || allows_address(network, world, protocol, *to, port).is_some()
+    };
+    addresses.iter().map(IpAddr::to_canonical).filter(may).collect()
+}
+
+/// What no rule opens: what is the sandbox's own, or the host's loopback; and metadata, unless the policy allows that.
+fn is_never(network: &Network, to: IpAddr) -> bool {
+    let is_own = to.is_loopback() || to.is_unspecified() || is_synthetic(to);
+    is_own || network.metadata == Posture::Block && metadata::of_address(to).is_some()
+}
+
+/// Whether a rule for this range names every special-use range that the address belongs to, in whichever form.
+fn names_all(net: IpNet, to: IpAddr) -> bool {
+    let ranges = every_reading(to)
+        .filter_map(|reading| special_use::TABLE.iter().find(|entry| entry.net.contains(&reading)));
+    ranges.map(|entry| entry.net).all(|range| every_form(range).any(|form| form.contains(&net)))
 }
 
 fn fits(rule: &AllowRule, protocol: Protocol, port: u16) -> bool {
