@@ -3,9 +3,9 @@
 mod services;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Reader;
 use super::reader::Fields;
@@ -233,6 +233,30 @@ fn lint_synthetic(reader: &mut Reader<'_>, node: &Node, backend: Backend, net: I
     }
 }
 
+/// Reports a rule of which everything is the sandbox itself: what leads to loopback never leaves it.
+fn lint_loopback(reader: &mut Reader<'_>, node: &Node, net: IpNet) {
+    let own = [
+        (v4([127, 0, 0, 0], 8), "loopback"),
+        (v4([0, 0, 0, 0], 8), "the unspecified address, which is loopback, and its network"),
+        (v6(Ipv6Addr::LOCALHOST), "loopback"),
+        (v6(Ipv6Addr::UNSPECIFIED), "the unspecified address, which is loopback"),
+    ];
+    if let Some((_, what)) = own.into_iter().find(|(range, _)| range.contains(&net)) {
+        reader
+            .report(node, format!("rule cannot act: `{net}` is inside the sandbox itself"))
+            .label(what)
+            .help("a sandbox has a loopback of its own, which needs no rule; the host's is reached by none");
+    }
+}
+
+fn v4(octets: [u8; 4], length: u8) -> IpNet {
+    Ipv4Net::new_assert(octets.into(), length).into()
+}
+
+fn v6(address: Ipv6Addr) -> IpNet {
+    IpAddr::from(address).into()
+}
+
 /// Reports rules that cannot act.
 fn lint(reader: &mut Reader<'_>, network: &Network, rules: &[(&Node, AllowRule)]) {
     for (node, rule) in rules {
@@ -261,6 +285,7 @@ fn lint(reader: &mut Reader<'_>, network: &Network, rules: &[(&Node, AllowRule)]
             && network.mode != NetworkMode::None
         {
             lint_synthetic(reader, node, network.backend, net);
+            lint_loopback(reader, node, net);
         }
     }
 }

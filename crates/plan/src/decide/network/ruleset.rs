@@ -15,6 +15,8 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use palisade_policy::address::synthetic;
 use palisade_policy::{Network, NetworkMode, Peer, Ports, Protocol};
 
+use super::has_names;
+
 const TABLE: &str = "palisade";
 const CHAIN: &str = "deliver";
 /// Before anything that looks at where packets go (nft(8), priority `mangle`).
@@ -61,9 +63,12 @@ fn ranges(network: &Network, lists: bool) -> impl Iterator<Item = (IpNet, Protoc
     let open = (network.mode == NetworkMode::Open).then_some(everything).into_iter().flatten();
     let open = open.flat_map(|net| [Protocol::Tcp, Protocol::Udp].map(|protocol| (net, protocol, None)));
     let rules = network.allow.iter().flat_map(move |rule| {
+        let names = [synthetic::RANGE_V4.into(), synthetic::RANGE_V6.into()];
         let nets = match rule.peer {
+            // What a name leads to may be allowed as an address, too.
+            Peer::Cidr(net) if has_names(network) => [&[net], &names[..]].concat(),
             Peer::Cidr(net) => vec![net],
-            Peer::Host(_) => vec![synthetic::RANGE_V4.into(), synthetic::RANGE_V6.into()],
+            Peer::Host(_) => names.to_vec(),
         };
         let ports = match &rule.ports {
             Ports::Any => Some(None),
@@ -118,4 +123,24 @@ fn field(protocol: &'static str, field: &'static str) -> Expression<'static> {
 
 fn equal(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
     Statement::Match(Match { left, right, op: Operator::EQ })
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_policy::Document;
+
+    use super::*;
+
+    fn of(allow: &str) -> String {
+        let text = format!("network: {{mode: allowlist, allow: [{allow}]}}");
+        ruleset(&Document::parse("rules.yaml", &text).unwrap().policy.network, true, 1024, false)
+    }
+
+    #[test]
+    fn what_names_lead_to_may_be_allowed_as_addresses() {
+        let range = "{cidr: 93.184.0.0/16, ports: any}";
+        let name = "{host: example.org, ports: [80]}";
+        assert!(of(&format!("{range}, {name}")).contains("198.18.0.0"));
+        assert!(!of(range).contains("198.18.0.0"));
+    }
 }
