@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::{Fault, network};
+use super::{Fault, network, widen};
 
 /// One mutant.
 #[derive(Clone, Debug, PartialEq)]
@@ -281,7 +281,10 @@ impl Site<'_> {
                 _ => None,
             }),
             // One that delivers is never left out as a protection.
-            ("add_route", _) => self.range().map_or(About::Step, About::Prohibited),
+            ("add_route", _) => match self.range() {
+                Some(net) => widen::never_met(&net).map_or(About::Prohibited(net), About::Nothing),
+                None => About::Step,
+            },
             _ => About::Step,
         };
         self.mutant(format!("drop {}", self.label()), plan, about)

@@ -274,7 +274,19 @@ pub(super) fn undecided(plan: &Value) -> Value {
     for (key, value) in [("mode", "open"), ("metadata", "allow"), ("special_use", "allow")] {
         open.set_network(key, value.into());
     }
+    open.set_egress("mutant", "host-reached".into());
     open.into_json()
+}
+
+/// Why no connection meets a route for this range.
+pub(super) fn never_met(net: &IpNet) -> Option<&'static str> {
+    if is_in("fe80::/10", net) {
+        Some("a link-local address leads nowhere without its link, and a gateway knows none")
+    } else if is_in("::ffff:0:0/96", net) {
+        Some("the kernel takes a mapped address for the IPv4 one, and looks for that one's route")
+    } else {
+        None
+    }
 }
 
 /// Whether the range is one of carrier-grade NAT.

@@ -1,7 +1,14 @@
 //! Addresses: one of every range that means something special, the host's own, and a plain one of each protocol.
 
-use palisade_policy::Policy;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+use palisade_policy::address::embedded::every_form;
+use palisade_policy::address::{metadata, special_use};
+use palisade_policy::{NetworkMode, Policy};
+
+use super::allowed::next_to;
 use super::{MODE, Place};
 use crate::catalogue::prelude::*;
 use crate::lab::{Proto, World};
@@ -99,6 +106,54 @@ const DATAGRAMS: &[(&str, &str, u16)] = &[
     ("loopback-v6", "::1", 9999),
 ];
 
+/// The first and the last address of every range that means something special, in each of its forms, and their neighbours
+/// outside. What is routed nowhere is told from what is refused only where everything else is let out.
+fn edges(world: &World, policy: &Policy) -> Vec<Probe> {
+    let ranges = special_use::ranges().chain(metadata::ranges()).flat_map(every_form);
+    let around = |net: IpNet| {
+        let inside = [Some(net.network()), Some(net.broadcast())];
+        inside.into_iter().chain([next_to(net.network(), false), next_to(net.broadcast(), true)]).flatten()
+    };
+    let addresses: BTreeSet<IpAddr> = ranges.flat_map(around).filter(|address| is_plain(*address)).collect();
+    let place = |address: &IpAddr| {
+        let text = address.to_string();
+        let place = Place {
+            id: format!("net/edge/{}", word(*address)),
+            clause: "network.special_use",
+            spec: "NET-8",
+            severity: High,
+            requirement: "what no rule allows is not reached",
+            by: "tcp",
+            address: &text,
+            port: 443,
+            proto: Proto::Tcp,
+        };
+        place.under(world, policy).soak()
+    };
+    addresses.iter().map(place).collect()
+}
+
+/// An address as a word of an id.
+fn word(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.octets().map(|octet| octet.to_string()).join("-"),
+        IpAddr::V6(address) => address.segments().map(|segment| format!("{segment:x}")).join("-"),
+    }
+}
+
+/// Whether one host may have this address, and programs dial it without saying by which link.
+fn is_plain(address: IpAddr) -> bool {
+    match address {
+        // The last one of loopback is a broadcast there (RFC 1122, 3.3.6).
+        IpAddr::V4(to) => {
+            let is_one = !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified();
+            is_one && to != Ipv4Addr::new(127, 255, 255, 255)
+        }
+        // A mapped address is the IPv4 one, which is there too.
+        IpAddr::V6(to) => !to.is_multicast() && !to.is_unicast_link_local() && to.to_ipv4_mapped().is_none(),
+    }
+}
+
 /// Every address entry.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let far = |id: String, by, address, port, proto| Place {
@@ -144,5 +199,8 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.push(mptcp.probe(world).expect(no_protocol()));
     let udplite = far("net/udp/udplite".to_owned(), "udplite", INTERNET_V4, 9999, Proto::UdpLite);
     probes.push(udplite.probe(world).expect(no_protocol()).needs_planted(&world.udplite));
+    if policy.network.mode == NetworkMode::Open {
+        probes.extend(edges(world, policy));
+    }
     probes
 }

@@ -126,7 +126,7 @@ fn with_clause(mut probe: Probe, clause: &Clause) -> Probe {
 }
 
 /// The address after or before.
-fn next_to(address: IpAddr, after: bool) -> Option<IpAddr> {
+pub(super) fn next_to(address: IpAddr, after: bool) -> Option<IpAddr> {
     Some(match address {
         IpAddr::V4(address) => {
             let bits = address.to_bits();

@@ -64,9 +64,14 @@ pub fn reached_by_name(
     addresses.iter().map(IpAddr::to_canonical).filter(may).collect()
 }
 
-/// What no rule opens: what is the sandbox's own, or the host's loopback; and metadata, unless the policy allows that.
+/// What no rule opens: what is the sandbox's own; the host's loopback, and what leads there, in whichever form; and metadata,
+/// unless the policy allows that.
 fn is_never(network: &Network, to: IpAddr) -> bool {
-    let is_own = to.is_loopback() || to.is_unspecified() || is_synthetic(to);
+    let is_here = |to: IpAddr| match to {
+        IpAddr::V4(to) => to.is_loopback() || to.octets()[0] == 0,
+        IpAddr::V6(to) => to.is_loopback() || to.is_unspecified(),
+    };
+    let is_own = is_synthetic(to) || every_reading(to).any(is_here);
     is_own || network.metadata == Posture::Block && metadata::of_address(to).is_some()
 }
 
