@@ -14,10 +14,10 @@ filesystem: {read_only: [.]}
 network:
   mode: allowlist
   allow:
-    - {host: allowed.example.org, ports: [80, 7000, 8080]}
+    - {host: allowed.example.org, ports: [80, 443, 7000, 8080]}
     - {host: four.example.org, ports: [80]}
     - {host: six.example.org, ports: [80]}
-    - {cidr: 203.0.113.0/24, ports: [80, 82, 7000]}
+    - {cidr: 203.0.113.0/24, ports: [80, 82, 443, 7000, 7001, 7002, 7003]}
     - {cidr: 203.0.113.0/24, ports: [5353], protocol: udp}
     - {cidr: '2001:db8::/32', ports: [80, 7000]}
     - {cidr: 168.0.0.0/7, ports: [80]}
@@ -27,10 +27,10 @@ network:
 const PATIENCE: &str = "60";
 
 /// For shell scripts: says for one visit the words that it is called with, curl's status and the body of the answer. 28 would be
-/// a time-out. `resets` is for visits that the gateway resets: curl says 7, 55 or 56 (curl(1), EXIT CODES), whether it had begun.
+/// a time-out. `resets` is for visits that the gateway resets: curl says 7, 35, 55 or 56 (curl(1), EXIT CODES), by how far it had come.
 pub(crate) const VISIT: &str = r#"
 visit() { body=$(curl -s --max-time 5 "$@") && code=0 || code=$?; echo "$* $code $body"; }
-resets() { visit "$@" | sed -E 's/ (7|55|56) $/ reset/'; }
+resets() { visit "$@" | sed -E 's/ (7|35|55|56) $/ reset/'; }
 "#;
 
 /// For Python programs: how a connection and what follows went. A reset from the gateway is an error of connect(2), or of the
@@ -68,6 +68,7 @@ impl Lab {
         let lab = Self(directory);
         lab.write("lab.sh", include_str!("lab.sh"));
         lab.write("server.py", include_str!("server.py"));
+        lab.write("tls.pem", include_str!("tls.pem"));
         lab.write("resolv.conf", "nameserver 10.0.0.53\n");
         lab.write("policy.yaml", POLICY);
         fs::create_dir(lab.path().join("www")).expect("made");

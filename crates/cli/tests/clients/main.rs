@@ -9,6 +9,7 @@ mod published;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;
+mod upstreams;
 
 use std::fmt::Write as _;
 

@@ -2,7 +2,9 @@
 
 DNS on 10.0.0.53, UDP and TCP: every name has 1.2.3.4 and 2606:4700::1; `four.*` and `six.*` have one of them.
 HTTP on ports 80 and 8080: files of `www`; /where tells the address that was dialled; PUT is answered with the SHA-256 of the body.
+HTTPS on port 443: the same, with the certificate of `tls.pem`.
 TCP on port 7000: reads to the end, and then answers with the SHA-256 of what it read. UDP on port 5353: echoes.
+TCP on ports 7001 to 7003: a host that resets, one that is slow, and one that is full and takes nobody any more.
 """
 
 import hashlib
@@ -10,8 +12,10 @@ import http.server
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import threading
+import time
 
 RESOLVER = ("10.0.0.53", 53)
 RECORDS = {1: socket.inet_aton("1.2.3.4"), 28: socket.inet_pton(socket.AF_INET6, "2606:4700::1")}
@@ -95,6 +99,26 @@ class Sum(socketserver.StreamRequestHandler):
         self.wfile.write(hashlib.sha256(self.rfile.read()).hexdigest().encode())
 
 
+class Resets(socketserver.StreamRequestHandler):
+    """Begins an answer, and resets when it has been read."""
+
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"begun")
+        self.rfile.readline()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Without the shutdown(2) that the server makes of an end.
+        os.close(self.connection.detach())
+
+
+class Slow(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        for byte in b"slowly":
+            time.sleep(0.1)
+            self.wfile.write(bytes([byte]))
+
+
 class Echo(socketserver.BaseRequestHandler):
     def handle(self):
         message, sock = self.request
@@ -114,12 +138,32 @@ class Streams6(Streams):
     address_family = socket.AF_INET6
 
 
+class Secure(Streams6):
+    """TLS is spoken by the thread of the connection."""
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain("tls.pem")
+
+    def finish_request(self, request, client_address):
+        super().finish_request(self.context.wrap_socket(request, server_side=True), client_address)
+
+    def handle_error(self, *_):
+        """A client that does not trust the certificate."""
+
+
+# The queue of one that accepts nobody: what does not fit is not answered at all (listen(2)).
+full = socket.create_server(("::", 7003), family=socket.AF_INET6, backlog=0, dualstack_ipv6=True)
+waiting = socket.create_connection(("::1", 7003))
+
 servers = [
     socketserver.ThreadingUDPServer(RESOLVER, DnsUdp),
     Streams(RESOLVER, DnsTcp),
     Streams6(("::", 80), Http),
     Streams6(("::", 8080), Http),
     Streams6(("::", 7000), Sum),
+    Streams6(("::", 7001), Resets),
+    Streams6(("::", 7002), Slow),
+    Secure(("::", 443), Http),
     socketserver.ThreadingUDPServer(("203.0.113.5", 5353), Echo),
     socketserver.ThreadingUDPServer(("203.0.113.5", 5354), Echo),
 ]
