@@ -164,6 +164,10 @@ impl Egress {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
         let gateway = Gateway::start(config, std::mem::take(&mut self.sockets), move |event| {
+            // What nobody wants to hear of wakes nobody: this thread would be in the way of the very connection.
+            if matches!(event, Told::Connected { .. } | Told::Failed { .. } | Told::Published { .. }) {
+                return;
+            }
             tell.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             // A counter that is full rings already.
             let _ = rustix::io::write(&ring, &1u64.to_ne_bytes());

@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use crate::Case;
 use crate::lab::{Lab, echo, echo_server, server};
 
@@ -36,15 +39,27 @@ fn against_loopback() {
     let beside = |to: &str| TcpStream::connect(to).unwrap();
     for (what, work) in [("up", up as fn(TcpStream)), ("down", down)] {
         let to = if what == "up" { "93.184.70.1:443" } else { "93.184.70.2:443" };
-        let mut times = (Vec::new(), Vec::new());
+        let mut costs = (Vec::new(), Vec::new());
         // Interleaved, so that both meet the same noise.
         for _ in 0..ROUNDS {
-            times.0.push(timed(|| work(through(to))));
-            times.1.push(timed(|| work(beside(to))));
+            costs.0.push(cost(|| work(through(to))));
+            costs.1.push(cost(|| work(beside(to))));
         }
+        let middle = |costs: &[(Duration, Duration)]| {
+            let of = |read: fn(&(Duration, Duration)) -> Duration| median(costs.iter().map(read).collect());
+            (of(|cost| cost.0), of(|cost| cost.1))
+        };
+        let (gateway, loopback) = (middle(&costs.0), middle(&costs.1));
         let rate = |time: Duration| (BYTES >> 20) as f64 / time.as_secs_f64();
-        let (gateway, loopback) = (rate(median(times.0)), rate(median(times.1)));
-        println!("{what}: {gateway:.0} MiB/s, loopback {loopback:.0} MiB/s: {:.2}", gateway / loopback);
+        println!(
+            "{what}: {:.0} MiB/s, loopback {:.0} MiB/s: {:.2}; processor time {:.0?}, loopback {:.0?}: {:.2}",
+            rate(gateway.0),
+            rate(loopback.0),
+            rate(gateway.0) / rate(loopback.0),
+            gateway.1,
+            loopback.1,
+            gateway.1.as_secs_f64() / loopback.1.as_secs_f64()
+        );
     }
     let mut times = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -101,6 +116,18 @@ fn down(mut stream: TcpStream) {
         total += length;
     }
     assert_eq!(total, BYTES);
+}
+
+/// The time of `work`, and the processor time of this process meanwhile: of both ends and of the gateway. The latter is what a
+/// loaded machine tells the truth about.
+fn cost(work: impl FnOnce()) -> (Duration, Duration) {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        usage.user_time() + usage.system_time()
+    };
+    let before = used();
+    let time = timed(work);
+    (time, Duration::from_micros((used() - before).num_microseconds().unsigned_abs()))
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
