@@ -43,6 +43,9 @@ mod decide;
 mod dial;
 mod dns;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod names;
 mod proxy;

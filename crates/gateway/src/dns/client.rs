@@ -266,5 +266,16 @@ fn read(message: &[u8], id: u16, question: &Question) -> Option<Reply> {
     Some(Reply::Answer(Answer { addresses, ttl }))
 }
 
+/// Reads any bytes as the answer to a question that asks what they say is asked, and checks what must hold of the outcome.
+#[cfg(fuzzing)]
+pub(crate) fn read_anything(message: &[u8], kind: u16) {
+    let Some((header, mut reader)) = Reader::new(message) else { return };
+    let Some(asked) = reader.question() else { return };
+    if let Some(Reply::Answer(answer)) = read(message, header.id, &Question { kind, ..asked }) {
+        assert!(answer.addresses.len() <= MAX_ADDRESSES);
+        assert!(answer.addresses.iter().all(|address| address.is_ipv4() == (kind == A)));
+    }
+}
+
 #[cfg(test)]
 mod tests;
