@@ -4,6 +4,7 @@
 //! Nothing can leave that network: it has no link.
 
 mod lab;
+mod packages;
 mod programs;
 mod published;
 #[path = "../support/mod.rs"]
