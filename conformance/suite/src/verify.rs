@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::{AutoStream, ColorChoice};
-use palisade_policy::{Clause, Policy, Workspace};
+use palisade_policy::{Backend, Clause, Policy, Workspace};
 
 use crate::adapters::{self, Adapter};
 use crate::catalogue::{self, Need, Outside, Probe, Tier};
@@ -20,7 +20,7 @@ use crate::known::{self, Day, Deviation};
 use crate::lab::{self, Lab, LabOptions, World};
 use crate::observation::Observation;
 use crate::report::{CaseReport, Report, Subject, json, text};
-use crate::run::declare::Declared;
+use crate::run::declare::{self, Declared};
 use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
 use crate::verdict::Kind;
@@ -76,6 +76,8 @@ pub struct Options {
     pub runtime: String,
     /// The way by which workloads come into the sandbox.
     pub entry: Entry,
+    /// The means by which the network is carried, where it is not to be what the policy says.
+    pub backend: Option<Backend>,
     /// A pattern over probe ids.
     pub only: Option<String>,
     /// The form of the report.
@@ -176,6 +178,9 @@ fn described(options: &Options) -> World {
 }
 
 fn check_runtime(options: &Options) -> Result<(), Failure> {
+    if options.backend.is_some() && options.runtime != "palisade" {
+        return Err(Failure::new(ExitCode::Usage, "only the runtime palisade has backends"));
+    }
     let known = adapters::NAMES.contains(&options.runtime.as_str());
     let plain = options.mutants.is_none() && options.entry == Entry::Run;
     if known && (plain || options.runtime == "palisade") {
@@ -253,13 +258,27 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
     let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
     let ports = catalogue::ports(&options.policy);
-    let lab = lab::build(&LabOptions { entry: options.entry, overlay, ports, ..LabOptions::default() })?;
+    let lab = lab::build(&LabOptions {
+        entry: options.entry,
+        overlay,
+        ports,
+        backend: options.backend.unwrap_or(options.policy.network.backend),
+        ..LabOptions::default()
+    })?;
     let argument = carry_policy(options, lab.world())?;
     let palisade = lab
         .world()
         .tool("palisade")
         .ok_or_else(|| Failure::new(ExitCode::Inconclusive, "the lab has no copy of this program"))?;
-    let runner = Runner::new(&lab, &argument, &options.policy);
+    let carried = carried(options, lab.world());
+    let runner = Runner::new(&lab, &argument, &options.policy).carried_by(&carried);
+    if let Some(backend) = options.backend {
+        let palisade = adapters::Palisade::with_policy(palisade);
+        if let Some(why) = declare::refusal(&runner, &palisade)? {
+            let what = format!("backend {}: not here\n{why}", backend.word());
+            return Err(Failure::new(ExitCode::Usage, what));
+        }
+    }
     if let Some(extent) = options.mutants {
         let probes = select(options, lab.world())?;
         return Ok(mutants::run(options, &runner, palisade, probes, extent)?);
@@ -271,6 +290,16 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
     let report = report(options, &runner, adapter.as_ref(), version, &probes)?;
     write(options, &report)?;
     Ok(exit_code(&report))
+}
+
+/// The flags that make Palisade carry the network by what the options say.
+fn carried(options: &Options, world: &World) -> Vec<String> {
+    let Some(backend) = options.backend else { return Vec::new() };
+    let mut flags = vec![format!("--backend={}", backend.word())];
+    if backend == Backend::Macvlan {
+        flags.push(format!("--link={}", lab::link(world.ipv6.is_planted())));
+    }
+    flags
 }
 
 /// The policy's file as the lab sees it: the lab's own mounts may hide where it lay.

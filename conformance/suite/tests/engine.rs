@@ -9,6 +9,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use palisade_conformance::adapters::None as NoSandbox;
 use palisade_conformance::catalogue::prelude::*;
+use palisade_conformance::lab::world::LeakKind;
 use palisade_conformance::lab::{self, Lab, LabOptions};
 use palisade_conformance::observation::{Observation, Seen, Unseen};
 use palisade_conformance::run::{Runner, case::Outcome, place::Place};
@@ -162,7 +163,9 @@ fn planted(runner: &Runner<'_>) -> Result<(), String> {
 fn leaks(runner: &Runner<'_>) -> Result<(), String> {
     let world = runner.lab.world();
     let marker = &world.secret("outside-private").marker;
-    let leak = attempt!("sys", SYS_read, 101, buffer(64), 64);
+    let open = world.leaks.iter().find(|leak| leak.kind == LeakKind::SecretFile);
+    let number = i64::from(open.ok_or("no secret leaks")?.fd);
+    let leak = attempt!("sys", SYS_read, number, buffer(64), 64);
     let secret = attempt!("find_in_environ", world.env_secret("AWS_SECRET_ACCESS_KEY"));
     let seen = observe(runner, probe().script([leak]))?.attempt.map_err(|unseen| format!("{unseen:?}"))?;
     let data = String::from_utf8_lossy(seen.output().unwrap_or_default()).into_owned();

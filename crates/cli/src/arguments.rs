@@ -49,7 +49,21 @@ pub(crate) struct PolicyFlags {
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) policy: Option<OsString>,
     #[command(flatten)]
+    pub(crate) carry: Carry,
+    #[command(flatten)]
     pub(crate) narrow: Narrow,
+}
+
+/// Flags that say by which means what the policy allows is carried. None of them allows anything.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Carry the network")]
+pub(crate) struct Carry {
+    /// Carry what the policy allows by this means: gateway, pasta, slirp4netns, veth or macvlan
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    /// Put the interface of `macvlan` here: `PARENT,ADDRESS=ROUTER`, or with one pair for each family
+    #[arg(long, value_name = "PARENT,ADDRESS=ROUTER", requires = "backend")]
+    pub(crate) link: Option<String>,
 }
 
 /// Flags that narrow the policy. None of them can widen it.
@@ -207,6 +221,10 @@ pub(crate) struct Verify {
     /// How the workload comes in: as what the sandbox is started for, added to one that runs already, or on a terminal
     #[arg(long, value_enum, default_value_t)]
     pub(crate) entry: Entry,
+    /// Carry what the policy allows by this means: gateway, pasta, slirp4netns, veth or macvlan; several, or `all`, one after
+    /// the other
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) backend: Vec<String>,
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,

@@ -1,6 +1,7 @@
 //! The `palisade` command: reads arguments, and lets the libraries do the rest.
 
 mod arguments;
+mod carry;
 mod changes;
 mod check;
 mod entries;

@@ -11,6 +11,7 @@ use palisade_plan::{HostFacts, Plan, Refusal};
 use palisade_policy::{Diagnostics, Document, limits};
 
 use crate::arguments::PolicyFlags;
+use crate::carry::carry;
 use crate::message;
 use crate::narrow::narrow;
 
@@ -57,6 +58,7 @@ pub(crate) fn decided(flags: &PolicyFlags, depth: Depth) -> Result<Decided, Told
     })?;
     let mut policy = document.policy.clone();
     let directory = current_directory()?;
+    carry(&mut policy, &flags.carry)?;
     narrow(&mut policy, &flags.narrow, &directory)?;
     match palisade::decide(&policy, &directory, depth) {
         Ok(Decision { facts, plan }) => Ok(Decided { facts, plan }),

@@ -1,17 +1,84 @@
 //! `palisade verify`: hands the policy and the flags to the conformance suite.
 
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use palisade_conformance::mutants::Extent;
 use palisade_conformance::verify::{self as suite, Options};
 use palisade_host::{Depth, survey};
-use palisade_policy::Document;
+use palisade_policy::{Backend, Document};
 
 use crate::arguments::{Entry, Format, Mutants, Runtime, Verify};
 use crate::{message, source};
 
+/// What stands for every backend.
+const ALL: &str = "all";
+
 pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
+    let mut backends: Vec<Backend> = Vec::new();
+    for name in &arguments.backend {
+        match name.parse::<Backend>() {
+            _ if name == ALL => backends.extend(Backend::MEANS),
+            Ok(backend) => backends.push(backend),
+            Err(refusal) => {
+                message::error(format!("--backend: {}", refusal.message), Some(&refusal.help));
+                return ExitCode::from(message::USAGE);
+            }
+        }
+    }
+    match backends.as_slice() {
+        [] => one(arguments, None, inner),
+        [backend] => one(arguments, Some(*backend), inner),
+        several => each(several),
+    }
+}
+
+/// Verifies with one backend after the other, each in a process of its own: a lab is made from a process with one thread. A
+/// backend that is not to be had here is named, and nothing is said against the others.
+fn each(backends: &[Backend]) -> ExitCode {
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut words = std::env::args_os().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--backend") => drop(words.next()),
+            Some(text) if text.starts_with("--backend=") => {}
+            _ => arguments.push(word),
+        }
+    }
+    let mut worst = None;
+    let mut lines = Vec::new();
+    for backend in backends {
+        println!("backend {}", backend.word());
+        let mut command = Command::new("/proc/self/exe");
+        command.args(&arguments).arg(format!("--backend={}", backend.word()));
+        let code = match command.status() {
+            Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(message::USAGE),
+            Err(error) => {
+                message::error(error, None);
+                return ExitCode::from(message::USAGE);
+            }
+        };
+        let how = match code {
+            0 => "held",
+            1 => "breached or over-blocked",
+            message::USAGE => "absent: not to be had here",
+            _ => "inconclusive",
+        };
+        lines.push(format!("{:12} {how}", backend.word()));
+        worst = match (code, worst) {
+            (message::USAGE, _) => worst,
+            (1, _) | (_, Some(1)) => Some(1),
+            (code, worst) => worst.max(Some(code)),
+        };
+        println!();
+    }
+    println!("{}", lines.join("\n"));
+    // Nothing was shown where none could be had.
+    worst.map_or(suite::ExitCode::Inconclusive.into(), ExitCode::from)
+}
+
+fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
     let document = match source::load(arguments.policy.as_deref()) {
         Ok(document) => document,
         Err(diagnostics) => {
@@ -29,6 +96,11 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
     } else {
         serde_json::Value::Null
     };
+    let mut policy = document.policy;
+    if let Some(backend) = backend {
+        // What is probed is what will carry it.
+        policy.network.backend = backend;
+    }
     let options = Options {
         inner,
         policy_argument: arguments
@@ -41,7 +113,7 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             .iter()
             .map(|(clause, place)| (clause.to_string(), format!("{}:{}", document.name, place.line)))
             .collect(),
-        policy: document.policy,
+        policy,
         runtime: match arguments.runtime {
             Runtime::Palisade => "palisade",
             Runtime::None => "none",
@@ -52,6 +124,7 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             Entry::Exec => suite::Entry::Exec,
             Entry::Pty => suite::Entry::Pty,
         },
+        backend,
         only: arguments.only.clone(),
         format: match arguments.format {
             Format::Text => suite::Format::Text,

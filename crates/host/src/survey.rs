@@ -85,7 +85,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             .collect(),
         base: base::layout(),
         paths,
-        network: needs_network(policy).then(network::facts),
+        network: needs_network(policy).then(|| network::facts(policy.network.backend.is_plumbed())),
         caller,
     })
 }

@@ -3,7 +3,7 @@
 //! Facts are data. `palisade-host` finds them out by doing each thing; tests read them from `fixtures/hosts`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,36 @@ pub struct NetworkFacts {
     pub nft: Option<PathBuf>,
     /// The resolvers that this host asks (resolv.conf(5)).
     pub resolvers: Vec<SocketAddr>,
+    /// What a link into the sandbox depends on. Asked only for a policy that wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<LinkFacts>,
+}
+
+/// What a link into a sandbox depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFacts {
+    /// The program `pasta`, if the host has it. By that name: what it is called is what it does (passt(1)).
+    pub pasta: Option<PathBuf>,
+    /// The program `slirp4netns`.
+    pub slirp4netns: Option<PathBuf>,
+    /// Whether /tmp is a mount that others share: there slirp4netns cannot make its own sandbox (pivot_root(2), EINVAL).
+    pub shared_tmp: bool,
+    /// Whether the caller may open /dev/net/tun, of which those two make their links.
+    pub tun: Ability,
+    /// Whether the caller may make interfaces on this host: it holds CAP_NET_ADMIN.
+    pub net_admin: bool,
+    /// Whether this host carries packets between its interfaces, of IPv4 and of IPv6 (ip-sysctl.rst, `ip_forward`,
+    /// `forwarding`).
+    pub forwards: [bool; 2],
+    /// The addresses of this host's own interfaces, but those of loopback.
+    pub own: BTreeSet<IpAddr>,
+    /// Whether this host itself has no way out: no links but its loopback, and those of sandboxes and labs.
+    pub isolated: bool,
+    /// The interface of this host's default route, or its loopback where it has none.
+    pub uplink: String,
+    /// A number, from 1, that no link of a sandbox on this host has.
+    pub free: u16,
 }
 
 /// Who starts the sandbox.

@@ -118,6 +118,22 @@ pub enum Step {
         /// The ruleset, in the JSON of libnftables-json(5).
         ruleset: String,
     },
+    /// Have an interface put into the sandbox's network namespace, and wait until it is there. Whoever carries its packets
+    /// stands outside, and ends with the sandbox.
+    AttachLink {
+        /// The name of the interface, inside.
+        name: String,
+        /// How.
+        carrier: Carrier,
+    },
+    /// Give that interface addresses, and bring it up.
+    LinkUp {
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+        /// The longest packet, in bytes, where it is not to stay as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mtu: Option<u32>,
+    },
     /// Carry what is allowed to the sockets of the sandbox, from outside.
     ServeEgress {
         /// What is allowed.
@@ -334,6 +350,8 @@ impl Step {
             Self::ListenTransparent { .. } => "listen transparent",
             Self::OpenRaw { .. } => "open raw",
             Self::LoadRuleset { .. } => "load ruleset",
+            Self::AttachLink { .. } => "attach link",
+            Self::LinkUp { .. } => "link up",
             Self::ServeEgress { .. } => "serve egress",
             Self::PrivateMounts {} => "private mounts",
             Self::NewRoot { .. } => "new root",
@@ -389,7 +407,12 @@ impl Step {
             Self::SetIds { uid, gid } => format!("uid {uid}, gid {gid}"),
             Self::SetHostname { name } => name.clone(),
             Self::AddAddress { address } => address.to_string(),
+            Self::AddRoute { net, kind: RouteKind::Link { router } } => format!("{net} by {router}"),
             Self::AddRoute { net, kind } => format!("{} {net}", kind.word()),
+            Self::AttachLink { name, carrier } => format!("{name}: {carrier}"),
+            Self::LinkUp { addresses, .. } => {
+                addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+            }
             Self::Listen { protocol, address, port } => {
                 format!("{} {}", protocol.word(), SocketAddr::new(*address, *port))
             }
@@ -461,6 +484,11 @@ pub enum RouteKind {
     Local,
     /// They are refused with EACCES.
     Prohibit,
+    /// They go out by the link, to this router at its other end.
+    Link {
+        /// Its address, of the family of the range. It need not be in a range of the interface's.
+        router: IpAddr,
+    },
 }
 
 impl RouteKind {
@@ -469,6 +497,7 @@ impl RouteKind {
         match self {
             Self::Local => "local",
             Self::Prohibit => "prohibit",
+            Self::Link { .. } => "link",
         }
     }
 }
@@ -687,6 +716,44 @@ pub enum LandlockAccess {
     Device,
     /// Read and write terminals, with ioctl.
     Terminal,
+}
+
+/// Who makes the interface that leads out of a sandbox, and carries its packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Carrier {
+    /// A program, which runs as long as the sandbox.
+    Program {
+        /// Which, without symbolic links.
+        path: PathBuf,
+        /// Its arguments. In them `{network}` and `{user}` stand for the files of the sandbox's network and user
+        /// namespaces (namespaces(7), /proc/[pid]/ns).
+        arguments: Vec<String>,
+    },
+    /// A veth pair (veth(4)). The kernel of the host carries its packets.
+    Veth {
+        /// The name of the host's end.
+        name: String,
+        /// The addresses of the host's end.
+        routers: Vec<IpAddr>,
+        /// The addresses of the sandbox's end, to which the host gets routes.
+        addresses: Vec<IpAddr>,
+    },
+    /// An interface beside one of the host, in mode `private`: it reaches what that reaches, and nothing on the host.
+    Macvlan {
+        /// Beside which.
+        parent: String,
+    },
+}
+
+impl std::fmt::Display for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Program { path, arguments } => write!(f, "{} {}", path.display(), arguments.join(" ")),
+            Self::Veth { name, .. } => write!(f, "veth {name}"),
+            Self::Macvlan { parent } => write!(f, "macvlan beside {parent}"),
+        }
+    }
 }
 
 /// The environment variables of the workload.

@@ -6,7 +6,7 @@
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::printable;
+use crate::refusal::Refusal;
 use crate::units::ByteSize;
 
 /// The name of one clause of a policy, as a path of keys: `filesystem.read_only[0]`, `network.metadata`.
@@ -289,6 +291,9 @@ pub struct Network {
     pub mode: NetworkMode,
     /// The mechanism that carries allowed traffic.
     pub backend: Backend,
+    /// Where a `macvlan` interface is put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
     /// Cloud metadata services, in every mode.
     pub metadata: Posture,
     /// Private and special-use ranges that no rule names by `cidr`.
@@ -374,6 +379,57 @@ pub enum Backend {
     Veth,
     /// A macvlan interface (privileged).
     Macvlan,
+}
+
+impl Backend {
+    /// All of them, with their names in policies.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("gateway", Self::Gateway),
+        ("pasta", Self::Pasta),
+        ("slirp4netns", Self::Slirp4netns),
+        ("veth", Self::Veth),
+        ("macvlan", Self::Macvlan),
+    ];
+
+    /// Those that are means of their own: without `auto`.
+    pub const MEANS: &'static [Self] =
+        &[Self::Gateway, Self::Pasta, Self::Slirp4netns, Self::Veth, Self::Macvlan];
+
+    /// Whether it puts an interface into the sandbox, over which allowed ranges are reached.
+    pub const fn is_plumbed(self) -> bool {
+        !matches!(self, Self::Auto | Self::Gateway)
+    }
+
+    /// Its name in policies.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, backend)| *backend == self).map_or("auto", |(word, _)| word)
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let known = Self::ALL.iter().find(|(word, _)| *word == text);
+        known.map(|(_, backend)| *backend).ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
+            let message = format!("`{}` is no backend", printable(text));
+            Refusal::new(message, format!("the backends are: {}", words.join(", ")))
+        })
+    }
+}
+
+/// The place of a `macvlan` interface in the network of a host's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The interface of the host that it is put beside: 1 to 15 bytes (netdevice(7), IFNAMSIZ).
+    pub parent: String,
+    /// The addresses that the sandbox has there, at most one of each family, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The routers that are asked to carry everything, of the families of the addresses.
+    pub gateways: Vec<IpAddr>,
 }
 
 /// Whether a class of peers is blocked or left to the rules.

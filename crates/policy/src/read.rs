@@ -38,6 +38,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("network.allow", network::RULE_KEYS),
     ("network.dns", network::DNS_KEYS),
     ("network.publish", network::PUBLISH_KEYS),
+    ("network.link", network::LINK_KEYS),
     ("resources", resources::KEYS),
     ("environment", environment::KEYS),
 ];

@@ -15,12 +15,14 @@ use palisade_sys::memory::wipe_arguments;
 use palisade_sys::process::{ForkedChild, WaitStatus};
 use palisade_sys::signal::SignalSet;
 use palisade_sys::{exec, landlock, mount as sys_mount, net, process as sys_process, seccomp};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
     move_mount, open_tree, unmount,
 };
+use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -47,6 +49,8 @@ struct State {
     mask_file: Option<OwnedFd>,
     mask_directory: Option<OwnedFd>,
     routing: Option<OwnedFd>,
+    /// The number of the interface that leads out.
+    link: Option<u32>,
 }
 
 /// Runs the child to its end.
@@ -113,6 +117,13 @@ fn apply(
             })
         }
         Operation::LoadRuleset(loader) => load_ruleset(loader).map_err(whole),
+        Operation::AttachLink { step, name } => {
+            state.link = Some(attach_link(channel, *step, name).map_err(whole)?);
+            Ok(())
+        }
+        Operation::LinkUp(requests) => {
+            requests.iter().try_for_each(|request| route(request, state)).map_err(whole)
+        }
         Operation::PrivateMounts => {
             mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(whole)
         }
@@ -460,7 +471,34 @@ fn route(request: &netlink::Request, state: &mut State) -> Result<(), Errno> {
         state.routing = Some(netlink::open()?);
     }
     let Some(socket) = &state.routing else { return Err(Errno::BADF) };
-    netlink::exchange(socket, request)
+    netlink::exchange(socket, request, state.link)
+}
+
+/// Asks for the interface that leads out, and waits until it is there. Its number.
+fn attach_link(channel: &Channel, step: i32, name: &str) -> Result<u32, Errno> {
+    // Before anybody makes it, so that it cannot come unheard.
+    let events = netlink::open_events()?;
+    let (waiting, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    channel.send(Message::Attach { step }, &[held.as_fd()])?;
+    drop(held);
+    let mut is_last = false;
+    loop {
+        match netlink::index(&events, name) {
+            Err(Errno::NODEV) if !is_last => {}
+            found => return found,
+        }
+        let mut sources = [PollFd::new(&events, PollFlags::IN), PollFd::new(&waiting, PollFlags::IN)];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        // Nobody is left who would make it; or it was made in this moment.
+        is_last = !sources[1].revents().is_empty();
+        if !sources[0].revents().is_empty() {
+            // What it says is read from the kernel itself; more than fits is lost, and no loss.
+            let _ = recv(&events, &mut [0u8; 512][..], RecvFlags::DONTWAIT | RecvFlags::TRUNC);
+        }
+    }
 }
 
 /// Makes a socket for the gateway and hands it out. No copy stays inside.

@@ -14,6 +14,7 @@ use crate::child;
 use crate::egress::Egress;
 use crate::failure::Failure;
 use crate::limits::Watched;
+use crate::link::Link;
 use crate::placeholder::Placeholders;
 use crate::prepare::Prepared;
 use crate::supervise::Forwarding;
@@ -33,6 +34,8 @@ pub(crate) struct Launched {
     pub(crate) workspace: Option<Workspace>,
     /// What is carried out of the sandbox.
     pub(crate) egress: Option<Egress>,
+    /// The interface that leads out of it.
+    pub(crate) link: Option<Link>,
     /// What the run has put on the host.
     pub(crate) _placeholders: Placeholders,
     /// Last: they can only be removed when the sandbox has ended, as it does when the channel ends.
@@ -89,6 +92,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         words: prepared.words,
         workspace: prepared.workspace,
         egress: prepared.egress,
+        link: prepared.link,
         _placeholders: placeholders,
         groups,
     };

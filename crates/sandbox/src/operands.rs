@@ -42,6 +42,12 @@ pub(crate) enum Operation {
         ipv6: bool,
     },
     LoadRuleset(Loader),
+    AttachLink {
+        step: i32,
+        name: String,
+    },
+    /// What makes it ready to use.
+    LinkUp(Vec<Request>),
     PrivateMounts,
     NewRoot {
         options: CString,

@@ -31,6 +31,7 @@ use crate::cgroup::Groups;
 use crate::egress::Egress;
 use crate::launch::pair;
 use crate::limits::Watched;
+use crate::link::Link;
 use crate::netlink::Request;
 use crate::operands::{Loader, Operation, Program, Source, WorkspacePart};
 use crate::placeholder::{self, Placeholders};
@@ -186,6 +187,8 @@ pub(crate) struct Prepared {
     pub(crate) workspace: Option<Workspace>,
     /// What is carried out of the sandbox.
     pub(crate) egress: Option<Egress>,
+    /// The interface that leads out of it.
+    pub(crate) link: Option<Link>,
 }
 
 /// Prepares the execution of a program under `plan`.
@@ -260,6 +263,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         placeholders,
         workspace: Workspace::of(plan)?,
         egress: Egress::of(plan)?,
+        link: Link::of(plan),
     })
 }
 
@@ -337,6 +341,13 @@ fn operation(
         }
         Step::OpenRaw { ipv6 } => Operation::OpenRaw { ipv6: *ipv6 },
         Step::LoadRuleset { nft, ruleset } => Operation::LoadRuleset(loader(nft, ruleset)?),
+        Step::AttachLink { name, .. } => {
+            Operation::AttachLink { step: i32::try_from(number).unwrap_or(i32::MAX), name: name.clone() }
+        }
+        Step::LinkUp { addresses, mtu } => {
+            let up = std::iter::once(Request::link_up(*mtu));
+            Operation::LinkUp(up.chain(addresses.iter().copied().map(Request::add_link_address)).collect())
+        }
         Step::ServeEgress { .. } => Operation::Done,
         Step::PrivateMounts {} => Operation::PrivateMounts,
         Step::NewRoot { size } => {

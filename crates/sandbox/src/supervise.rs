@@ -5,7 +5,7 @@ mod forwarding;
 mod limits;
 mod told;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use palisade_policy::Clause;
@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::launch::Launched;
 use crate::limits::{Gauges, LOOK};
+use crate::link::Link;
 use crate::outcome::{Ending, LimitHit, Outcome, Usage};
 use crate::ready::ready;
 use crate::service::{Client, Service};
@@ -65,6 +66,7 @@ enum Source {
     Relay(usize),
     Denial,
     Network,
+    Link,
 }
 
 impl<'a> Supervisor<'a> {
@@ -116,7 +118,13 @@ impl<'a> Supervisor<'a> {
             largest_process: Some(counted.peak_resident),
             ..Usage::default()
         });
-        let told = message.map_or(Ending::Lost, |message| self.ending_of(message));
+        let mut told = message.map_or(Ending::Lost, |message| self.ending_of(message));
+        if let (Ending::NotStarted(failure), Some(link)) = (&mut told, &mut self.launched.link)
+            && failure.step >= link.step
+            && let Some(how) = link.ended()
+        {
+            failure.action = format!("{} (who carries the link has ended: {how})", failure.action);
+        }
         let ending = match (self.ending.take(), told) {
             // That it never ran is worth more than that time was up.
             (_, told @ Ending::NotStarted(_)) | (None, told) => told,
@@ -157,13 +165,34 @@ impl<'a> Supervisor<'a> {
             Ok(()) => self.begin(),
             Err(error) => {
                 let step = egress.step;
-                let action = self.launched.words.get(step.saturating_sub(1)).cloned().unwrap_or_default();
-                let errno = palisade_sys::Errno(error.raw_os_error().unwrap_or(0));
-                self.ending =
-                    Some(Ending::NotStarted(Failure { step, action, part: None, errno, hint: None }));
-                self.kill();
+                self.not_started(step, error.raw_os_error().unwrap_or(0));
             }
         }
+    }
+
+    /// Makes the interface that leads out, which the first process waits for.
+    fn attach_link(&mut self, held: OwnedFd) {
+        let pid = self.launched.pid;
+        let Some(link) = &mut self.launched.link else { return };
+        if let Err(errno) = link.attach(pid, held) {
+            let step = link.step;
+            self.not_started(step, errno.raw_os_error());
+        }
+    }
+
+    /// Who carries the link has ended, and with it the link.
+    fn link_ended(&mut self) {
+        if let Some(message) = self.launched.link.as_mut().and_then(Link::end) {
+            self.emit(|| Event::NetworkEnded { message });
+        }
+    }
+
+    /// A step of this side failed.
+    fn not_started(&mut self, step: usize, errno: i32) {
+        let action = self.launched.words.get(step.saturating_sub(1)).cloned().unwrap_or_default();
+        let failure = Failure { step, action, part: None, errno: palisade_sys::Errno(errno), hint: None };
+        self.ending = Some(Ending::NotStarted(failure));
+        self.kill();
     }
 
     /// Hears what the gateway tells.
@@ -197,6 +226,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Source::Client(index) => self.asked(index),
                 Source::Network => self.hear_of_network(),
+                Source::Link => self.link_ended(),
                 Source::Denial => {
                     if let Some(call) = self.denials.answer() {
                         self.emit(|| Event::Denied { call });
@@ -235,6 +265,9 @@ impl<'a> Supervisor<'a> {
         }
         if let Some(told) = self.launched.egress.as_ref().and_then(Egress::descriptor) {
             also(Source::Network, told);
+        }
+        if let Some(carrier) = self.launched.link.as_ref().and_then(Link::descriptor) {
+            also(Source::Link, carrier);
         }
         for (index, client) in self.clients.iter().enumerate() {
             also(Source::Client(index), client.channel.as_fd());
@@ -275,6 +308,12 @@ impl<'a> Supervisor<'a> {
                 self.emit(|| Event::Checkpoint { step, pid });
                 // It waits for this.
                 drop(descriptors);
+                None
+            }
+            Message::Attach { .. } => {
+                if let Some(held) = descriptors.into_iter().flatten().next() {
+                    self.attach_link(held);
+                }
                 None
             }
             Message::Workspace => {

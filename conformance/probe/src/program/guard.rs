@@ -1,8 +1,9 @@
 //! The guard: before anything is sent beyond the loopback addresses, it looks whether this network namespace could
 //! lead out of the lab, and refuses if it could, or if it cannot tell.
 //!
-//! Passes only where every link is `lo`, a link of the lab (`lab…`, `pal…`) or one of the kernel's own tunnels
-//! that appear in every new namespace, and where no default route uses a link other than `lo`.
+//! Passes only where every link is `lo`, a link of a lab (`plsd…`: nothing else gives that name, and a sandbox's link has it
+//! only where its host has no other links) or one of the kernel's own tunnels that appear in every new namespace, and
+//! where no default route uses another link than the first two.
 
 use crate::buffer::Path;
 use crate::kernel::Errno;
@@ -36,7 +37,11 @@ pub(crate) fn check(data: &mut Data) -> Result<(), Errno> {
 }
 
 fn link_is_harmless(name: &[u8]) -> bool {
-    name == b"lo" || name.starts_with(b"lab") || name.starts_with(b"pal") || FALLBACK_TUNNELS.contains(&name)
+    link_is_of_lab(name) || FALLBACK_TUNNELS.contains(&name)
+}
+
+fn link_is_of_lab(name: &[u8]) -> bool {
+    name == b"lo" || name.starts_with(b"plsd")
 }
 
 fn from_proc() -> Result<Danger, Errno> {
@@ -57,7 +62,7 @@ fn from_proc() -> Result<Danger, Errno> {
         // Iface Destination Gateway Flags RefCnt Use Metric Mask; "*" is a route that rejects.
         let word = |index| words(line).nth(index).unwrap_or(b"");
         let is_default = word(1) == b"00000000" && word(7) == b"00000000";
-        if is_default && word(0) != b"lo" && word(0) != b"*" {
+        if is_default && !link_is_of_lab(word(0)) && word(0) != b"*" {
             note(b"default route by ", word(0));
         }
     })?;
@@ -65,7 +70,7 @@ fn from_proc() -> Result<Danger, Errno> {
         // Destination, its length, ... and the interface as the last word.
         let word = |index| words(line).nth(index).unwrap_or(b"");
         let link = words(line).last().unwrap_or(b"");
-        if word(1) == b"00" && link != b"lo" {
+        if word(1) == b"00" && !link_is_of_lab(link) {
             note(b"default IPv6 route by ", link);
         }
     })?;
@@ -82,17 +87,20 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn from_netlink() -> Result<Danger, Errno> {
     let mut danger = None;
-    let mut loopback = None;
+    // The loopback and one link: a sandbox has no more.
+    let mut own = [None; 2];
     netlink::dump(netlink::RTM_GETLINK, &mut |message| {
         let name = link_name(message);
-        if name == b"lo" {
-            loopback = netlink::word(message.body, 4);
+        if link_is_of_lab(name) {
+            if let Some(place) = own.iter_mut().find(|place| place.is_none()) {
+                *place = netlink::word(message.body, 4);
+            }
         } else if !link_is_harmless(name) {
             danger.get_or_insert_with(|| Path::of(&[b"link ", name]));
         }
     })?;
     netlink::dump(netlink::RTM_GETROUTE, &mut |message| {
-        if is_default_elsewhere(message, loopback) {
+        if is_default_elsewhere(message, own) {
             danger.get_or_insert_with(|| Path::of(&[b"default route"]));
         }
     })?;
@@ -106,11 +114,11 @@ pub(crate) fn link_name<'m>(message: &Message<'m>) -> &'m [u8] {
     name.strip_suffix(b"\0").unwrap_or(name)
 }
 
-fn is_default_elsewhere(message: &Message<'_>, loopback: Option<u32>) -> bool {
+fn is_default_elsewhere(message: &Message<'_>, own: [Option<u32>; 2]) -> bool {
     const RTN_UNICAST: u8 = 1;
     // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags u32.
     let unicast = message.body.get(7) == Some(&RTN_UNICAST);
-    message.body.get(1) == Some(&0) && unicast && route_link(message) != loopback
+    message.body.get(1) == Some(&0) && unicast && !own.contains(&route_link(message))
 }
 
 /// RTA_OIF of a struct rtmsg.

@@ -31,6 +31,8 @@ pub struct PolicySource<'a> {
     pub argument: &'a str,
     /// What it says.
     pub policy: &'a Policy,
+    /// Flags by which Palisade is told to carry the network by other means than the policy says.
+    pub carried: &'a [String],
 }
 
 /// One workload to run.
@@ -134,7 +136,7 @@ mod tests {
 
     fn shown(adapter: &dyn Adapter) -> String {
         let policy = crate::catalogue::tests::policies().remove(0);
-        let source = PolicySource { argument: "/lab/policy.yaml", policy: &policy };
+        let source = PolicySource { argument: "/lab/policy.yaml", policy: &policy, carried: &[] };
         let argv = ["/work/probe".to_owned(), "n0nce".to_owned(), "a:sys 39".to_owned()];
         let case = Case {
             argv: &argv,
@@ -161,6 +163,17 @@ mod tests {
     #[test]
     fn palisade_under_a_policy() {
         insta::assert_snapshot!(shown(&Palisade::with_policy("/lab/palisade")));
+    }
+
+    #[test]
+    fn palisade_with_another_backend() {
+        let policy = crate::catalogue::tests::policies().remove(0);
+        let carried = ["--backend=veth".to_owned()];
+        let source = PolicySource { argument: "default", policy: &policy, carried: &carried };
+        let adapter = Palisade::with_policy("/lab/palisade");
+        let declared = adapter.declaration(source, Path::new("/work")).unwrap();
+        let words = ["/lab/palisade", "plan", "--format", "json", "--policy", "default", "--backend=veth"];
+        assert_eq!(declared.argv, words);
     }
 
     #[test]

@@ -96,6 +96,9 @@ impl Adapter for Palisade {
             argv.extend([self.exe.clone().into(), "run".into()]);
             argv.extend(what);
         }
+        if self.plan.is_none() {
+            argv.extend(policy.carried.iter().map(Into::into));
+        }
         if let (Option::None, Some(time)) = (&self.plan, keeps) {
             argv.push(format!("--wall-time={}ms", time.as_millis()).into());
         }
@@ -115,6 +118,7 @@ impl Adapter for Palisade {
     fn declaration(&self, policy: PolicySource<'_>, cwd: &Path) -> Option<Invocation> {
         let mut argv: Vec<OsString> = vec![self.exe.clone().into(), "plan".into()];
         argv.extend(["--format".into(), "json".into(), "--policy".into(), policy.argument.into()]);
+        argv.extend(policy.carried.iter().map(Into::into));
         Some(Invocation { argv, env: Vec::new(), cwd: cwd.to_owned() })
     }
 

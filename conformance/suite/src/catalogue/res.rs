@@ -116,15 +116,18 @@ fn open_files_bound(most: u32) -> Option<Probe> {
 
 /// What has no file needs a descriptor all the same: the kernel keeps an object for each, whose number the limit bounds.
 fn kinds_of_descriptors(most: u32) -> Vec<Probe> {
-    /// The least that a host allows a user of a kind with a limit of its own (fs.inotify.max_user_instances).
-    const INOTIFY: u32 = 128;
-    let many = most + PAST;
+    /// What a host allows a user of a kind with a limit of its own is 128 at least (fs.inotify.max_user_instances), and the
+    /// user's other programs have some of them.
+    const INOTIFY: u32 = 96;
+    /// How many more than the limit of those.
+    const FEW: u32 = 8;
     let kinds = [
-        ("epoll", libc::SYS_epoll_create1, MOST_DESCRIPTORS),
-        ("eventfd", libc::SYS_eventfd2, MOST_DESCRIPTORS),
-        ("inotify", SYS_inotify_init1, INOTIFY),
+        ("epoll", libc::SYS_epoll_create1, PAST, MOST_DESCRIPTORS),
+        ("eventfd", libc::SYS_eventfd2, PAST, MOST_DESCRIPTORS),
+        ("inotify", SYS_inotify_init1, FEW, INOTIFY),
     ];
-    let bounded = |(name, call, bound): (&str, i64, u32)| {
+    let bounded = |(name, call, past, bound): (&str, i64, u32, u32)| {
+        let many = most + past;
         (many <= bound).then(|| {
             Probe::denies(format!("res/open-files/{name}"), Medium)
                 .serves("resources.open_files", "RES-3")

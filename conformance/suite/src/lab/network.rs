@@ -6,6 +6,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use palisade_policy::{Backend, Link};
+
 use super::error::{During, LabError};
 use super::rtnl::{BROADCAST, LOCAL, Route, Rtnl, UNICAST};
 
@@ -14,10 +16,33 @@ pub(super) const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 31, 0, 10));
 /// The same for IPv6 (documentation prefix).
 pub(super) const HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1));
 
+/// An address of the link itself (RFC 4291, 2.5.6).
+const OF_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10));
+
 const LO: u32 = 1;
 
-/// Raises `lo`, gives it the host's addresses, and routes everything to it.
-pub(super) fn set_up() -> Result<(), LabError> {
+/// Two links of the lab that are one wire: beside the first a sandbox's interface is put, and from the second the lab answers.
+const WIRE: [&str; 2] = ["plsdwire0", "plsdwire1"];
+
+/// What a sandbox with an interface of its own has there, and who routes for it.
+const GUEST_V4: Ipv4Addr = Ipv4Addr::new(172, 31, 7, 7);
+const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(172, 31, 7, 1);
+const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 7, 0, 0, 0, 7);
+const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 7, 0, 0, 0, 1);
+
+/// Where a sandbox's interface is put that lies beside one of the lab.
+pub(crate) fn link(ipv6: bool) -> Link {
+    let v6 = |address: Ipv6Addr| ipv6.then_some(IpAddr::V6(address));
+    Link {
+        parent: WIRE[0].to_owned(),
+        addresses: [IpAddr::V4(GUEST_V4)].into_iter().chain(v6(GUEST_V6)).collect(),
+        gateways: [IpAddr::V4(ROUTER_V4)].into_iter().chain(v6(ROUTER_V6)).collect(),
+    }
+}
+
+/// Raises `lo`, gives it the host's addresses, and routes everything to it. For `backend` the lab gets what a host has that
+/// can carry it.
+pub(super) fn set_up(backend: Backend) -> Result<(), LabError> {
     sysctls();
     let v6 = Path::new("/proc/sys/net/ipv6").exists();
     let mut rtnl = Rtnl::open().during(|| "open rtnetlink".to_owned())?;
@@ -28,6 +53,43 @@ pub(super) fn set_up() -> Result<(), LabError> {
     for route in routes().iter().filter(|r| v6 || r.to.0.is_ipv4()) {
         let (to, length) = route.to;
         rtnl.add_route(LO, route).during(|| format!("route {to}/{length} to lo"))?;
+    }
+    match backend {
+        // It has no IPv6 where the interface that it looks at has no address of the link itself, as every other link has.
+        Backend::Pasta if v6 => rtnl.add_address(LO, OF_LINK).during(|| format!("add {OF_LINK} to lo")),
+        Backend::Veth => forward(),
+        // An ordinary user's workloads cannot use it: nothing is lost when it cannot be made.
+        Backend::Macvlan => lay_wire(&mut rtnl, v6).during(|| "lay a wire of two links".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the lab carry packets between its links, as a host of such sandboxes does.
+fn forward() -> Result<(), LabError> {
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").during(|| "set ip_forward".to_owned())?;
+    // A kernel without it lacks IPv6.
+    let _ = fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+    Ok(())
+}
+
+/// Makes the wire, and the way back to whoever is beside its first end.
+fn lay_wire(rtnl: &mut Rtnl, v6: bool) -> std::io::Result<()> {
+    rtnl.add_pair(WIRE)?;
+    let links = rtnl.links()?;
+    let index = |name: &str| links.iter().find(|link| link.name == name).map(|link| link.index);
+    let [Some(first), Some(second)] = WIRE.map(index) else {
+        return Err(std::io::ErrorKind::NotFound.into());
+    };
+    rtnl.link_up(first)?;
+    rtnl.link_up(second)?;
+    // IPv4 answers for every address that is routed to this host, IPv6 for those of the link alone.
+    if v6 {
+        rtnl.add_address(second, IpAddr::V6(ROUTER_V6))?;
+    }
+    let guests = [IpAddr::V4(GUEST_V4), IpAddr::V6(GUEST_V6)].into_iter().filter(|a| v6 || a.is_ipv4());
+    for guest in guests {
+        let length = if guest.is_ipv4() { 32 } else { 128 };
+        rtnl.add_route(second, &Route { to: (guest, length), kind: UNICAST, from: None })?;
     }
     Ok(())
 }

@@ -83,6 +83,26 @@ impl Rtnl {
         self.request(libc::RTM_NEWLINK, NLM_F_ACK, &body).map(drop)
     }
 
+    /// `ip link add FIRST type veth peer name SECOND`.
+    pub(super) fn add_pair(&mut self, names: [&str; 2]) -> io::Result<()> {
+        const NLM_F_EXCL: u16 = 0x200;
+        const INFO_KIND: u16 = 1;
+        const INFO_DATA: u16 = 2;
+        const VETH_INFO_PEER: u16 = 1;
+        let named = |name: &str| {
+            let mut body = vec![0_u8; 16];
+            attach(&mut body, libc::IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+            body
+        };
+        let [mut first, second] = names.map(named);
+        let (mut data, mut info) = (Vec::new(), Vec::new());
+        attach(&mut data, VETH_INFO_PEER, &second);
+        attach(&mut info, INFO_KIND, b"veth");
+        attach(&mut info, INFO_DATA, &data);
+        attach(&mut first, libc::IFLA_LINKINFO, &info);
+        self.request(libc::RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &first).map(drop)
+    }
+
     /// `ip address add ADDRESS/32 (or /128) dev INDEX`, without duplicate address detection.
     pub(super) fn add_address(&mut self, index: u32, address: IpAddr) -> io::Result<()> {
         const IFA_F_NODAD: u8 = 2;

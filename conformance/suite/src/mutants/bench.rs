@@ -240,6 +240,7 @@ pub(super) fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
             let _stand = place.stand(&[])?;
             let mut command = Command::new(palisade);
             command.args(["plan", "--format", "json", "--policy", runner.policy.argument]);
+            command.args(runner.policy.carried);
             command.current_dir(&runner.lab.world().work.dir).stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let child = {

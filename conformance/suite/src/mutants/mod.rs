@@ -8,6 +8,7 @@ mod bench;
 pub mod derive;
 mod fault;
 mod layers;
+mod links;
 mod matrix;
 mod network;
 mod order;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::derive::{About, Mutant};
+use super::links;
 use super::widen::{self, Plan};
 
 /// One defect.
@@ -290,17 +291,25 @@ pub(super) fn lets_out(plan: &Value) -> bool {
 /// # Errors
 /// When `plan` has no list of steps.
 pub(super) fn all(plan: &Value) -> Result<Vec<Mutant>, String> {
+    let links = links::all(plan);
     let Some(read) = Plan::read(plan)? else {
+        if !links.is_empty() {
+            return Ok(links);
+        }
         const KILLERS: &[&str] = &["net/tcp/v4"];
         const ORIGIN: &str = "an empty list of what is allowed allowed everything (CVE-2025-66479)";
         let name = "empty-allowlist-opens";
         let opened = widen::empty_opens(plan).map(|plan| mutant(name, (ORIGIN, KILLERS), plan, About::Step));
         return Ok(opened.into_iter().collect());
     };
-    Ok(DEFECTS.iter().map(|defect| defect.of(&read)).collect())
+    // With a link the gateway has the names alone.
+    let applies =
+        |defect: &&Defect| links.is_empty() || defect.does.iter().all(|does| matches!(does, Gateway));
+    let of_gateway = DEFECTS.iter().filter(applies).map(|defect| defect.of(&read));
+    Ok(of_gateway.chain(links.iter().cloned()).collect())
 }
 
-fn mutant(
+pub(super) fn mutant(
     name: &str,
     (origin, killers): (&'static str, &'static [&'static str]),
     plan: Value,

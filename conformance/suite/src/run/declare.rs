@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use super::{Runner, case, no_fork_meanwhile};
 use crate::adapters::Adapter;
@@ -21,34 +21,11 @@ impl Declared {
     /// # Errors
     /// When it cannot be started, or prints something else than it should.
     pub fn by(runner: &Runner<'_>, adapter: &dyn Adapter) -> io::Result<Self> {
-        let cwd = &runner.lab.world().work.dir;
-        let Some(invocation) = adapter.declaration(runner.policy, cwd) else {
-            return Ok(Self(BTreeMap::new()));
-        };
-        let printed = runner.each(
-            &[()],
-            |()| false,
-            |place, ()| {
-                let _stand = place.stand(&[])?;
-                let Some((program, arguments)) = invocation.argv.split_first() else { return Ok(None) };
-                let mut command = Command::new(program);
-                command.args(arguments).current_dir(&invocation.cwd);
-                command.env_clear().envs(case::environment(runner.lab)).envs(invocation.env.iter().cloned());
-                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-                let child = {
-                    let _alone = no_fork_meanwhile();
-                    runner.lab.spawn(&mut command)?
-                };
-                let output = child.wait_with_output()?;
-                Ok(output.status.success().then_some(output.stdout))
-            },
-        )?;
-        match printed.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().flatten().next() {
-            Some(printed) => adapter.downgrades(&printed).map(Self).map_err(io::Error::other),
+        match asked(runner, adapter)?.filter(|output| output.status.success()) {
+            Some(output) => adapter.downgrades(&output.stdout).map(Self).map_err(io::Error::other),
             None => Ok(Self(BTreeMap::new())),
         }
     }
-
     /// The verdict, with what the runtime has said about the clause.
     pub fn applied(&self, probe: &Probe, verdict: Verdict) -> Verdict {
         match (&verdict, self.0.get(probe.clause.as_str())) {
@@ -59,6 +36,39 @@ impl Declared {
             _ => verdict,
         }
     }
+}
+
+/// What the runtime prints when it is asked what it can enforce; `None` for one that cannot be asked.
+fn asked(runner: &Runner<'_>, adapter: &dyn Adapter) -> io::Result<Option<Output>> {
+    let cwd = &runner.lab.world().work.dir;
+    let Some(invocation) = adapter.declaration(runner.policy, cwd) else { return Ok(None) };
+    let printed = runner.each(
+        &[()],
+        |()| false,
+        |place, ()| {
+            let _stand = place.stand(&[])?;
+            let Some((program, arguments)) = invocation.argv.split_first() else { return Ok(None) };
+            let mut command = Command::new(program);
+            command.args(arguments).current_dir(&invocation.cwd);
+            command.env_clear().envs(case::environment(runner.lab)).envs(invocation.env.iter().cloned());
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = {
+                let _alone = no_fork_meanwhile();
+                runner.lab.spawn(&mut command)?
+            };
+            child.wait_with_output().map(Some)
+        },
+    )?;
+    Ok(printed.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().flatten().next())
+}
+
+/// Why the runtime refuses the policy here, in its own words, if it does.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn refusal(runner: &Runner<'_>, adapter: &dyn Adapter) -> io::Result<Option<String>> {
+    let refused = asked(runner, adapter)?.filter(|output| !output.status.success());
+    Ok(refused.map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -59,8 +59,15 @@ impl<'a> Runner<'a> {
     /// A runner in `lab` under `policy`, with two workers a processor: cases mostly wait, for namespaces and for silence.
     pub fn new(lab: &'a Lab, argument: &'a str, policy: &'a Policy) -> Self {
         let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
-        let policy = PolicySource { argument, policy };
+        let policy = PolicySource { argument, policy, carried: &[] };
         Self { lab, policy, workers, limit: LIMIT }
+    }
+
+    /// The same, with the network carried by other means: see [`PolicySource::carried`].
+    #[must_use]
+    pub fn carried_by(mut self, flags: &'a [String]) -> Self {
+        self.policy.carried = flags;
+        self
     }
 
     /// A nonce that no other case in this lab has, whichever runner it belongs to.

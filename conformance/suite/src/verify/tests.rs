@@ -49,6 +49,7 @@ fn options() -> Options {
         locations: BTreeMap::new(),
         runtime: "palisade".to_owned(),
         entry: Entry::Run,
+        backend: None,
         only: None,
         format: Format::Text,
         color: ColorChoice::Never,

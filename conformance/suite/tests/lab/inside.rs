@@ -442,10 +442,16 @@ fn leaks(lab: &mut Lab) {
     }
     assert_eq!(lines(looked(lab, false)).len(), 4, "closed again");
     // What goes into the socket comes out at the canary.
+    let socket = leaked_socket(lab);
     let mut probe = Command::new(&lab.world().probe);
-    probe.args(["n", &format!("s:sys 1 102 ={} 10 0 0 0", hex("leak-nonce"))]).stdout(Stdio::null());
+    probe.args(["n", &format!("s:sys 1 {socket} ={} 10 0 0 0", hex("leak-nonce"))]).stdout(Stdio::null());
     assert!(lab.spawn_with_leaks(&mut probe).expect("spawn").wait().expect("wait").success());
     assert_eq!(lab.canary().hits("leak-nonce").len(), 1);
+}
+
+fn leaked_socket(lab: &Lab) -> i32 {
+    let mut leaks = lab.world().leaks.iter();
+    leaks.find(|leak| leak.kind == LeakKind::ConnectedSocket).expect("a socket leaks").fd
 }
 
 fn no_terminal(lab: &mut Lab) {

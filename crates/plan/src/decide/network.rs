@@ -2,14 +2,17 @@
 //! allowlist: what an allowed range is delivered to are listening sockets, which the gateway serves from outside. What
 //! has no route fails in the kernel.
 
+mod filter;
+mod link;
 mod listen;
 mod routes;
 mod ruleset;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use palisade_policy::address::synthetic::{HTTP_PROXY_PORT, RESOLVER_V4, RESOLVER_V6, SOCKS_PORT};
-use palisade_policy::{Backend, Clause, Network, NetworkMode, Peer, Policy, Posture, Proxy};
+use palisade_policy::{AllowRule, Clause, Network, NetworkMode, Peer, Policy, Posture, Proxy};
 
 use super::Draft;
 use crate::facts::{HostFacts, NetworkFacts};
@@ -87,19 +90,20 @@ pub(super) fn network(policy: &Policy, facts: &HostFacts, draft: &mut Draft) {
         }
         return;
     }
-    if !matches!(network.backend, Backend::Auto | Backend::Gateway) {
-        draft.refuse(
-            &BACKEND,
-            "this version carries traffic with the gateway only",
-            Some("`network: {backend: auto}`"),
-        );
-        return;
-    }
+    let caller = &facts.caller;
     let Some(facts) = &facts.network else {
         draft.refuse(&MODE, "nothing is known about this host's network", None);
         return;
     };
-    gateway(network, facts, draft);
+    if network.backend.is_plumbed() {
+        link::link(policy, caller, facts, draft);
+    } else {
+        gateway(network, facts, draft);
+    }
+    published(network, draft);
+    if network.proxy == Proxy::Environment {
+        draft.enforced(&PROXY, "environment", "HTTP CONNECT and SOCKS5 at the resolver's address");
+    }
 }
 
 fn closed(network: &Network, draft: &mut Draft) {
@@ -119,14 +123,10 @@ fn blocked(network: &Network, mechanism: &str, draft: &mut Draft) {
 
 /// The sandbox's own addresses, routes that are the allowlist, sockets, and the one who serves them.
 fn gateway(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
-    let resolvers = [IpAddr::V4(RESOLVER_V4)].into_iter().chain(facts.ipv6.then_some(RESOLVER_V6.into()));
-    for address in resolvers {
-        draft.step(&MODE, Step::AddAddress { address });
-    }
-    routes::routes(network, facts, draft);
+    own_addresses(facts, draft);
+    routes::routes(network, facts, None, &BTreeSet::new(), draft);
     listen::listen(network, facts, draft);
-    let resolvers = if facts.resolvers.is_empty() { vec![LAST_RESORT] } else { facts.resolvers.clone() };
-    draft.step(&MODE, Step::ServeEgress { network: network.clone(), resolvers, mutant: None });
+    serve(network, facts, draft);
 
     let mechanism = "gateway; local routes are the allowlist";
     let mut notes = Vec::new();
@@ -136,16 +136,30 @@ fn gateway(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
     draft.covered(&MODE, network.mode.to_string(), mechanism, Status::Enforced, notes);
     draft.enforced(&BACKEND, "gateway", "needs no privilege and no link");
     blocked(network, "prohibit routes; the gateway decides again on each address that it dials", draft);
-    published(network, draft);
-    if network.proxy == Proxy::Environment {
-        draft.enforced(&PROXY, "environment", "HTTP CONNECT and SOCKS5 at the resolver's address");
-    }
     for rule in &network.allow {
-        let peer = match &rule.peer {
-            Peer::Host(pattern) => pattern.clone(),
-            Peer::Cidr(net) => net.to_string(),
-        };
-        draft.enforced(&rule.clause, peer, "gateway");
+        draft.enforced(&rule.clause, peer(rule), "gateway");
+    }
+}
+
+/// The addresses of the sandbox's resolver, and its proxies.
+fn own_addresses(facts: &NetworkFacts, draft: &mut Draft) {
+    let resolvers = [IpAddr::V4(RESOLVER_V4)].into_iter().chain(facts.ipv6.then_some(RESOLVER_V6.into()));
+    for address in resolvers {
+        draft.step(&MODE, Step::AddAddress { address });
+    }
+}
+
+/// The one who serves the sockets.
+fn serve(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
+    let resolvers = if facts.resolvers.is_empty() { vec![LAST_RESORT] } else { facts.resolvers.clone() };
+    draft.step(&MODE, Step::ServeEgress { network: network.clone(), resolvers, mutant: None });
+}
+
+/// What a rule is about, for a reader.
+fn peer(rule: &AllowRule) -> String {
+    match &rule.peer {
+        Peer::Host(pattern) => pattern.clone(),
+        Peer::Cidr(net) => net.to_string(),
     }
 }
 

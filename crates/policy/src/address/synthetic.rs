@@ -24,6 +24,33 @@ pub const RESOLVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd70, 0x616c, 0x6973, 0xade0, 
 /// The part of [`RANGE_V4`] that belongs to the sandbox itself; names get their addresses from the rest.
 pub const RESERVED_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24);
 
+/// The sandbox's own end of a link that a program outside carries, and the router that the program plays
+/// (slirp4netns(1), `--cidr`: the second address of the network).
+pub const LINK_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 100);
+
+/// The same for IPv6.
+pub const LINK_V6: Ipv6Addr = Ipv6Addr::new(0xfd70, 0x616c, 0x6973, 0xade0, 0, 0, 0, 0x64);
+
+/// The router at the other end of a link.
+pub const LINK_ROUTER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+
+/// The same for IPv6: an address of the link itself (RFC 4291, 2.5.6).
+pub const LINK_ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
+/// How the names of links begin that lead to no network: a lab's, and a sandbox's whose host has no other. The host's end of a
+/// sandbox's link has such a name too.
+pub const LAB_LINK: &str = "plsd";
+
+/// How many links with addresses of their own a host can have: see [`own_link`].
+pub const LINKS: u16 = u16::MAX;
+
+/// The sandbox's end of the `number`-th link of a host, from 1, where the host has to tell the sandboxes apart.
+pub fn own_link(number: u16) -> (Ipv4Addr, Ipv6Addr) {
+    let v4 = u32::from(Ipv4Addr::new(198, 19, 0, 0)) + u32::from(number);
+    let v6 = RANGE_V6.network().to_bits() + (1 << 32) + u128::from(number);
+    (Ipv4Addr::from_bits(v4), Ipv6Addr::from_bits(v6))
+}
+
 /// UDP and TCP port of the resolver (RFC 1035, 4.2).
 pub const DNS_PORT: u16 = 53;
 

@@ -1,5 +1,6 @@
 //! The section `network`.
 
+mod link;
 mod services;
 
 use std::collections::BTreeMap;
@@ -18,23 +19,15 @@ use crate::policy::{AllowRule, Backend, Clause, Network, NetworkMode, Peer, Port
 use crate::refusal::Refusal;
 use crate::yaml::{Node, Value};
 
+pub(super) use link::KEYS as LINK_KEYS;
 pub(super) use services::{DNS_KEYS, PUBLISH_KEYS};
 
 pub(super) const KEYS: &[&str] =
-    &["mode", "backend", "metadata", "special_use", "allow", "dns", "publish", "proxy"];
+    &["mode", "backend", "metadata", "special_use", "allow", "dns", "publish", "proxy", "link"];
 pub(super) const RULE_KEYS: &[&str] = &["host", "cidr", "ports", "protocol"];
 
 const MODES: &[(&str, NetworkMode)] =
     &[("none", NetworkMode::None), ("allowlist", NetworkMode::Allowlist), ("open", NetworkMode::Open)];
-
-const BACKENDS: &[(&str, Backend)] = &[
-    ("auto", Backend::Auto),
-    ("gateway", Backend::Gateway),
-    ("pasta", Backend::Pasta),
-    ("slirp4netns", Backend::Slirp4netns),
-    ("veth", Backend::Veth),
-    ("macvlan", Backend::Macvlan),
-];
 
 const POSTURES: &[(&str, Posture)] = &[("block", Posture::Block), ("allow", Posture::Allow)];
 
@@ -52,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Network {
     let is_mode_known = mode.is_some() || !names(section, "mode");
     let mut network = Network {
         mode: mode.unwrap_or_default(),
-        backend: reader.word(field("backend"), "network.backend", BACKENDS).unwrap_or_default(),
+        backend: reader.word(field("backend"), "network.backend", Backend::ALL).unwrap_or_default(),
         metadata: reader.word(field("metadata"), "network.metadata", POSTURES).unwrap_or_default(),
         special_use: reader.word(field("special_use"), "network.special_use", POSTURES).unwrap_or_default(),
         ..Network::default()
@@ -64,6 +57,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Node>) -> Network {
     }
     network.allow = rules.into_iter().map(|(_, rule)| rule).collect();
     services::read(reader, &fields, &mut network);
+    network.link = link::read(reader, field("link"), network.backend);
     // Where the rules are wrong, what they would need is not known.
     if is_mode_known && reader.problem_count() == lints_before {
         services::lint(reader, &fields, &network);
@@ -220,16 +214,13 @@ fn port(reader: &mut Reader<'_>, node: &Node) -> Option<u16> {
 }
 
 /// Reports a rule of which everything is what the gateway gives to names: it would be dialled as a name.
-fn lint_synthetic(reader: &mut Reader<'_>, node: &Node, backend: Backend, net: IpNet) {
+fn lint_synthetic(reader: &mut Reader<'_>, node: &Node, net: IpNet) {
     let taken = [IpNet::from(synthetic::RANGE_V4), IpNet::from(synthetic::RANGE_V6)];
-    if !matches!(backend, Backend::Auto | Backend::Gateway) {
-        return;
-    }
     if let Some(range) = taken.into_iter().find(|range| range.contains(&net)) {
         reader
             .report(node, format!("rule cannot act: `{net}` is where names get their addresses"))
             .label(format!("in {range}, inside a sandbox"))
-            .help("use another range, or another `backend`");
+            .help("use another range");
     }
 }
 
@@ -284,7 +275,7 @@ fn lint(reader: &mut Reader<'_>, network: &Network, rules: &[(&Node, AllowRule)]
         if let Peer::Cidr(net) = rule.peer
             && network.mode != NetworkMode::None
         {
-            lint_synthetic(reader, node, network.backend, net);
+            lint_synthetic(reader, node, net);
             lint_loopback(reader, node, net);
         }
     }

@@ -40,6 +40,7 @@ impl Supervisor<'_> {
             | Message::Socket { .. }
             | Message::Connect { .. }
             | Message::Connected { .. }
+            | Message::Attach { .. }
             | Message::Terminal { .. } => Ending::Lost,
         }
     }

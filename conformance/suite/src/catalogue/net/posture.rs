@@ -13,10 +13,15 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes = super::families::route_netlink(world);
     let reads =
         |id: &str, requirement: &str| Probe::denies(id, High).serves(MODE, "NET-1").requires(requirement);
-    // One of each family is the sandbox's own where it has a resolver.
+    // One of each family is the sandbox's own where it has a resolver, and one more where it has a link.
     let few = if super::is_closed(policy) {
         DataPasses("lo with at most two addresses", |data| {
             matches!(data, b"lo addresses=0" | b"lo addresses=1" | b"lo addresses=2")
+        })
+    } else if policy.network.backend.is_plumbed() {
+        DataPasses("lo and one link with at most seven addresses", |data| {
+            let count = data.strip_prefix(b"lo,plsd0 addresses=");
+            matches!(count, Some([b'0'..=b'7']))
         })
     } else {
         DataPasses("lo with at most four addresses", |data| {
@@ -27,7 +32,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         })
     };
     probes.push(
-        reads("net/ifaces", "there is no interface but lo, with no address but the sandbox's own")
+        reads("net/ifaces", "there is no interface but lo and what the policy asks for, with no address but the sandbox's own")
             .operation("list interfaces and addresses")
             .script([attempt!("getifaddrs")])
             .expect(few),

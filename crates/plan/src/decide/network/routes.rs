@@ -14,28 +14,49 @@ use crate::facts::NetworkFacts;
 use crate::step::{RouteKind, Step};
 
 /// Everything of either family.
-const EVERYTHING: [IpNet; 2] = [
+pub(super) const EVERYTHING: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
 ];
 
-/// Local routes for what is allowed, and routes that refuse what is blocked inside it.
-pub(super) fn routes(network: &Network, facts: &NetworkFacts, draft: &mut Draft) {
+/// Routes for what is allowed, and routes that refuse what is blocked inside it.
+///
+/// Names are always carried by the gateway, so the range of their addresses is the sandbox's own. `link` says how other ranges
+/// are reached, where there is a link; `own` are addresses of the host, which no broader range means.
+pub(super) fn routes(
+    network: &Network,
+    facts: &NetworkFacts,
+    link: Option<&dyn Fn(IpNet) -> Option<RouteKind>>,
+    own: &BTreeSet<IpAddr>,
+    draft: &mut Draft,
+) {
     let spoken = |net: &IpNet| facts.ipv6 || matches!(net, IpNet::V4(_));
+    let way = |net: IpNet| match link {
+        Some(link) if !is_synthetic(net) => link(net),
+        _ => Some(RouteKind::Local),
+    };
     let mut made = BTreeSet::new();
-    for (clause, net) in allowed(network).into_iter().filter(|(_, net)| spoken(net)) {
+    let mut allowed = allowed(network);
+    // A router is asked for while its own address is nobody's: the kernel takes none that is routed to this host
+    // (net/ipv4/fib_semantics.c, `fib_check_nh_v4_gw`).
+    allowed.sort_by_key(|(_, net)| is_synthetic(*net));
+    for (clause, net) in allowed.into_iter().filter(|(_, net)| spoken(net)) {
         if is_synthetic(net) && clause != MODE {
             draft.refuse(
                 &clause,
                 format!("{net} lies in the range of the addresses that names get inside a sandbox"),
-                Some("the gateway cannot carry it"),
+                Some("use another range"),
             );
-        } else if made.insert(net) {
-            draft.step(&clause, Step::AddRoute { net, kind: RouteKind::Local });
+        } else if let Some(kind) = way(net)
+            && made.insert(net)
+        {
+            draft.step(&clause, Step::AddRoute { net, kind });
         }
     }
     let allowed: Vec<IpNet> = made.iter().copied().collect();
-    let mut blocked: Vec<(Clause, IpNet)> = blocked(network).filter(|(_, net)| spoken(net)).collect();
+    let own = own.iter().map(|address| (SPECIAL_USE, IpNet::from(*address)));
+    let blocked = blocked(network).chain(own);
+    let mut blocked: Vec<(Clause, IpNet)> = blocked.filter(|(_, net)| spoken(net)).collect();
     blocked.sort_by_key(|(_, net)| net.prefix_len());
     let mut refused: Vec<IpNet> = Vec::new();
     for (clause, net) in blocked {
@@ -69,7 +90,7 @@ fn allowed(network: &Network) -> Vec<(Clause, IpNet)> {
 
 /// The ranges that no broad rule opens, in every form, each with the clause that blocks it. Without the sandbox's own
 /// loopback, which is not outside.
-fn blocked(network: &Network) -> impl Iterator<Item = (Clause, IpNet)> {
+pub(super) fn blocked(network: &Network) -> impl Iterator<Item = (Clause, IpNet)> {
     let metadata = (network.metadata == Posture::Block).then(metadata::ranges);
     let special = (network.special_use == Posture::Block).then(|| special_use::ranges().flat_map(every_form));
     let metadata = metadata.into_iter().flatten().map(|net| (METADATA, net));

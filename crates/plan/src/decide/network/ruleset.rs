@@ -1,4 +1,4 @@
-//! The ruleset of nftables that brings every port of a range to one socket.
+//! The ruleset of nftables that brings every port of a range to one socket, and the words of which rulesets are made.
 //!
 //! Only delivery: what may be reached at all is said by the routes, and the gateway decides again. So a ruleset that is lost
 //! makes less reachable, not more.
@@ -17,7 +17,7 @@ use palisade_policy::{Network, NetworkMode, Peer, Ports, Protocol};
 
 use super::has_names;
 
-const TABLE: &str = "palisade";
+pub(super) const TABLE: &str = "palisade";
 const CHAIN: &str = "deliver";
 /// Before anything that looks at where packets go (nft(8), priority `mangle`).
 const PRIORITY: i32 = -150;
@@ -40,7 +40,7 @@ pub(super) fn ruleset(network: &Network, ipv6: bool, port: u16, lists: bool) -> 
     let own = ["127.0.0.0/8", "::1/128"].map(|net| net.parse::<IpNet>());
     let resolvers = [IpAddr::from(synthetic::RESOLVER_V4), IpAddr::from(synthetic::RESOLVER_V6)];
     for net in own.into_iter().flatten().chain(resolvers.map(IpNet::from)) {
-        add(&mut batch, vec![to(net), Statement::Accept(None)]);
+        add(&mut batch, CHAIN, vec![to(net), Statement::Accept(None)]);
     }
     for (net, protocol, ports) in ranges(network, lists).filter(|(net, ..)| ipv6 || is_v4(*net)) {
         let mut statements = vec![to(net), over(protocol)];
@@ -51,9 +51,13 @@ pub(super) fn ruleset(network: &Network, ipv6: bool, port: u16, lists: bool) -> 
             addr: None,
         }));
         statements.push(Statement::Accept(None));
-        add(&mut batch, statements);
+        add(&mut batch, CHAIN, statements);
     }
-    // Strings and numbers alone: nothing in it can fail to become JSON.
+    text(batch)
+}
+
+/// A ruleset as the program reads it. Strings and numbers alone: nothing in it can fail to become JSON.
+pub(super) fn text(batch: Batch<'static>) -> String {
     serde_json::to_string(&batch.to_nftables()).unwrap_or_default()
 }
 
@@ -79,22 +83,23 @@ fn ranges(network: &Network, lists: bool) -> impl Iterator<Item = (IpNet, Protoc
     open.chain(rules)
 }
 
-fn add(batch: &mut Batch<'static>, statements: Vec<Statement<'static>>) {
+/// Appends a rule to a chain.
+pub(super) fn add(batch: &mut Batch<'static>, chain: &'static str, statements: Vec<Statement<'static>>) {
     batch.add(NfListObject::Rule(Rule {
         family: NfFamily::INet,
         table: TABLE.into(),
-        chain: CHAIN.into(),
+        chain: chain.into(),
         expr: statements.into(),
         ..Rule::default()
     }));
 }
 
-fn is_v4(net: IpNet) -> bool {
+pub(super) fn is_v4(net: IpNet) -> bool {
     matches!(net, IpNet::V4(_))
 }
 
 /// Packets to a range.
-fn to(net: IpNet) -> Statement<'static> {
+pub(super) fn to(net: IpNet) -> Statement<'static> {
     let protocol = if is_v4(net) { "ip" } else { "ip6" };
     let prefix = Prefix {
         addr: Box::new(Expression::String(net.network().to_string().into())),
@@ -104,24 +109,24 @@ fn to(net: IpNet) -> Statement<'static> {
 }
 
 /// Packets of a transport.
-fn over(protocol: Protocol) -> Statement<'static> {
+pub(super) fn over(protocol: Protocol) -> Statement<'static> {
     let left = Expression::Named(NamedExpression::Meta(Meta { key: MetaKey::L4proto }));
     equal(left, Expression::String(protocol.word().into()))
 }
 
 /// Packets to some ports.
-fn on(protocol: Protocol, ports: &[u16]) -> Statement<'static> {
+pub(super) fn on(protocol: Protocol, ports: &[u16]) -> Statement<'static> {
     let set = ports.iter().map(|port| nftables::expr::SetItem::Element(Expression::Number((*port).into())));
     let set = NamedExpression::Set(set.collect());
     equal(field(protocol.word(), "dport"), Expression::Named(set))
 }
 
-fn field(protocol: &'static str, field: &'static str) -> Expression<'static> {
+pub(super) fn field(protocol: &'static str, field: &'static str) -> Expression<'static> {
     let field = PayloadField { protocol: protocol.into(), field: field.into() };
     Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)))
 }
 
-fn equal(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
+pub(super) fn equal(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
     Statement::Match(Match { left, right, op: Operator::EQ })
 }
 
