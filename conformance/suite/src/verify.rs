@@ -262,7 +262,7 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         entry: options.entry,
         overlay,
         ports,
-        backend: options.backend.unwrap_or(options.policy.network.backend),
+        links: options.backend.unwrap_or(options.policy.network.backend).is_plumbed(),
         ..LabOptions::default()
     })?;
     let argument = carry_policy(options, lab.world())?;

@@ -103,7 +103,7 @@ fn outside(words: Vec<OsString>) -> ExitCode {
 
 fn enter(exe: &Path) -> Result<Lab, String> {
     let tools = vec![("runtime".to_owned(), exe.to_owned())];
-    lab::build(&LabOptions { tools, ..LabOptions::default() }).map_err(|error| error.to_string())
+    lab::build(&LabOptions { tools, links: true, ..LabOptions::default() }).map_err(|error| error.to_string())
 }
 
 fn random_networks(lab: &Lab, runner: &Runner<'_>) -> Result<(), String> {

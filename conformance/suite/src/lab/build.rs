@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use palisade_policy::Backend;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -31,8 +30,8 @@ pub struct LabOptions {
     pub entry: Entry,
     /// Whether the policy lays an overlay over the workspace: an ordinary user's cannot have mounts below it.
     pub overlay: bool,
-    /// Who will carry the network of sandboxes: a link needs a place in the lab's network.
-    pub backend: Backend,
+    /// Whether the lab's network has what links of sandboxes are made of: forwarding, and a wire to put one beside.
+    pub links: bool,
     /// TCP and UDP ports at which the lab listens besides the usual ones.
     pub ports: BTreeSet<u16>,
 }
@@ -66,7 +65,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     world.entry = options.entry;
     world.listen_at(&options.ports);
 
-    network::set_up(options.backend)?;
+    network::set_up(options.links)?;
     rustix::system::sethostname(world.hostname.as_bytes()).during(|| "sethostname".to_owned())?;
     rustix::system::setdomainname(world.domainname.as_bytes()).during(|| "setdomainname".to_owned())?;
     join_groups(&mut world)?;

@@ -68,6 +68,6 @@ pub use build::{Lab, LabOptions, build, inner_arguments};
 pub use canary::{Canary, Endpoint, Hit, Proto};
 pub use error::LabError;
 pub use mounts::PlantedMount;
-pub(crate) use network::link;
+pub use network::link;
 pub use stage::{LAB_DECOY, LAB_INIT, dispatch, enter};
 pub use world::World;

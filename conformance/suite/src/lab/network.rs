@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use palisade_policy::{Backend, Link};
+use palisade_policy::Link;
 
 use super::error::{During, LabError};
 use super::rtnl::{BROADCAST, LOCAL, Route, Rtnl, UNICAST};
@@ -31,7 +31,7 @@ const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 7, 0, 0, 0, 7);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 7, 0, 0, 0, 1);
 
 /// Where a sandbox's interface is put that lies beside one of the lab.
-pub(crate) fn link(ipv6: bool) -> Link {
+pub fn link(ipv6: bool) -> Link {
     let v6 = |address: Ipv6Addr| ipv6.then_some(IpAddr::V6(address));
     Link {
         parent: WIRE[0].to_owned(),
@@ -40,9 +40,9 @@ pub(crate) fn link(ipv6: bool) -> Link {
     }
 }
 
-/// Raises `lo`, gives it the host's addresses, and routes everything to it. For `backend` the lab gets what a host has that
-/// can carry it.
-pub(super) fn set_up(backend: Backend) -> Result<(), LabError> {
+/// Raises `lo`, gives it the host's addresses, and routes everything to it. With `links` the lab gets what a host has of which
+/// links of sandboxes are made.
+pub(super) fn set_up(links: bool) -> Result<(), LabError> {
     sysctls();
     let v6 = Path::new("/proc/sys/net/ipv6").exists();
     let mut rtnl = Rtnl::open().during(|| "open rtnetlink".to_owned())?;
@@ -54,14 +54,15 @@ pub(super) fn set_up(backend: Backend) -> Result<(), LabError> {
         let (to, length) = route.to;
         rtnl.add_route(LO, route).during(|| format!("route {to}/{length} to lo"))?;
     }
-    match backend {
-        // It has no IPv6 where the interface that it looks at has no address of the link itself, as every other link has.
-        Backend::Pasta if v6 => rtnl.add_address(LO, OF_LINK).during(|| format!("add {OF_LINK} to lo")),
-        Backend::Veth => forward(),
-        // An ordinary user's workloads cannot use it: nothing is lost when it cannot be made.
-        Backend::Macvlan => lay_wire(&mut rtnl, v6).during(|| "lay a wire of two links".to_owned()),
-        _ => Ok(()),
+    if links {
+        if v6 {
+            // pasta has no IPv6 where the interface that it looks at has no address of the link itself, as every other link has.
+            rtnl.add_address(LO, OF_LINK).during(|| format!("add {OF_LINK} to lo"))?;
+        }
+        forward()?;
+        lay_wire(&mut rtnl, v6).during(|| "lay a wire of two links".to_owned())?;
     }
+    Ok(())
 }
 
 /// Lets the lab carry packets between its links, as a host of such sandboxes does.

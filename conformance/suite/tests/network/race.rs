@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use palisade_conformance::lab::{Endpoint, Lab, Proto};
+use palisade_conformance::lab::{self, Endpoint, Lab, Proto};
 use palisade_conformance::run::{Runner, process};
+use palisade_policy::Link;
 use palisade_probe::attempt;
 use palisade_probe::script::{Piece, Script, parse_output, text};
 
@@ -32,8 +33,15 @@ const TARGETS: &[(Proto, &str, bool)] = &[
 
 /// The policy: broad ranges, in which what is denied lies.
 fn policy(backend: &str, posture: &str, ports: &str) -> String {
+    let link = match (backend, lab::link(false)) {
+        ("macvlan", Link { parent, addresses, gateways }) => format!(
+            "link: {{ parent: {parent}, addresses: [{}], gateways: [{}] }}\n  ",
+            addresses[0], gateways[0]
+        ),
+        _ => String::new(),
+    };
     format!(
-        "version: 1\nfilesystem:\n  read_write: [.]\nnetwork:\n  mode: allowlist\n  backend: {backend}\n  \
+        "version: 1\nfilesystem:\n  read_write: [.]\nnetwork:\n  mode: allowlist\n  backend: {backend}\n  {link}\
          metadata: {posture}\n  special_use: {posture}\n  allow:\n    \
          - {{ cidr: 0.0.0.0/0, ports: {ports} }}\n    - {{ cidr: 0.0.0.0/0, ports: [443], protocol: udp }}\n"
     )
