@@ -727,7 +727,7 @@ pub enum Carrier {
         /// Which, without symbolic links.
         path: PathBuf,
         /// Its arguments. In them `{network}` and `{user}` stand for the files of the sandbox's network and user
-        /// namespaces (namespaces(7), /proc/[pid]/ns).
+        /// namespaces (namespaces(7), `/proc/PID/ns`).
         arguments: Vec<String>,
     },
     /// A veth pair (veth(4)). The kernel of the host carries its packets.
