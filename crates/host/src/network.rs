@@ -55,7 +55,7 @@ fn link_facts() -> LinkFacts {
     }
 }
 
-/// Whether something is mounted at `path` that other namespaces share (proc(5), /proc/[pid]/mountinfo).
+/// Whether something is mounted at `path` that other namespaces share (proc(5), mountinfo).
 fn is_shared_mount(table: &str, path: &str) -> bool {
     let mut mounts = table.lines().map(|line| line.split_ascii_whitespace().skip(4));
     mounts.any(|mut words| {
