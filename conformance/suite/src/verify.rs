@@ -271,7 +271,11 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         .tool("palisade")
         .ok_or_else(|| Failure::new(ExitCode::Inconclusive, "the lab has no copy of this program"))?;
     let carried = carried(options, lab.world());
-    let runner = Runner::new(&lab, &argument, &options.policy).carried_by(&carried);
+    let mut runner = Runner::new(&lab, &argument, &options.policy).carried_by(&carried);
+    if options.backend.unwrap_or(options.policy.network.backend) == Backend::Macvlan {
+        // All of them have the one address that the policy names.
+        runner.workers = 1;
+    }
     if let Some(backend) = options.backend {
         let palisade = adapters::Palisade::with_policy(palisade);
         if let Some(why) = declare::refusal(&runner, &palisade)? {

@@ -83,6 +83,9 @@ fn lay_wire(rtnl: &mut Rtnl, v6: bool) -> std::io::Result<()> {
     };
     rtnl.link_up(first)?;
     rtnl.link_up(second)?;
+    // One guest after the other has the address, each with a hardware address of its own, which is believed at once
+    // (arp(7), locktime).
+    fs::write(format!("/proc/sys/net/ipv4/neigh/{}/locktime", WIRE[1]), "0")?;
     // IPv4 answers for every address that is routed to this host, IPv6 for those of the link alone.
     if v6 {
         rtnl.add_address(second, IpAddr::V6(ROUTER_V6))?;
