@@ -124,22 +124,35 @@ fn in_namespace(prepare: &str, script: Script) -> Option<palisade_probe::script:
 #[test]
 fn the_guard_knows_the_lab() {
     let hide_proc = "mount -t tmpfs none /proc";
-    let veth = |name: &str| format!("ip link add {name} type veth peer name pal9");
-    let route = "ip addr add 10.9.9.1/24 dev lab9; ip link set lab9 up; ip link set pal9 up; \
-        ip route add default via 10.9.9.2";
+    let veth = |name: &str| format!("ip link add {name} type veth peer name plsd8");
+    let route = |name: &str| {
+        format!(
+            "{}; ip addr add 10.9.9.1/24 dev {name}; ip link set {name} up; ip link set plsd8 up; \
+             ip route add default via 10.9.9.2",
+            veth(name)
+        )
+    };
     let any = "ip link set lo up; ip route add local default dev lo";
-    let route6 = "ip addr add fd00:9::1/64 dev lab9; ip link set lab9 up; ip link set pal9 up; \
-        ip -6 route add default dev lab9";
-    let cases: [(String, Option<&str>); 9] = [
-        (format!("{}; {route6}", veth("lab9")), Some("guard: default IPv6 route by lab9")),
+    let route6 = |name: &str| {
+        format!(
+            "{}; ip addr add fd00:9::1/64 dev {name}; ip link set {name} up; ip link set plsd8 up; \
+             ip -6 route add default dev {name}",
+            veth(name)
+        )
+    };
+    // `gre0` is a link that may be there, and may not lead anywhere.
+    let cases: [(String, Option<&str>); 11] = [
+        (route6("gre0"), Some("guard: default IPv6 route by gre0")),
+        (route6("plsd9"), None),
         ("true".to_owned(), None),
         (any.to_owned(), None),
-        (veth("lab9"), None),
+        (veth("plsd9"), None),
         (veth("eth9"), Some("guard: link eth9")),
-        (format!("{}; {route}", veth("lab9")), Some("guard: default route by lab9")),
+        (route("gre0"), Some("guard: default route by gre0")),
+        (route("plsd9"), None),
         (hide_proc.to_owned(), None),
         (format!("{}; {hide_proc}", veth("eth9")), Some("guard: link eth9")),
-        (format!("{}; {route}; {hide_proc}", veth("lab9")), Some("guard: default route")),
+        (format!("{}; {hide_proc}", route("gre0")), Some("guard: default route")),
     ];
     for (prepare, refused) in cases {
         let script = Script::from([attempt!("udp", "0.0.0.0", 9, "x", 50)]);
@@ -160,8 +173,8 @@ fn links_and_routes_are_counted() {
         assert!(seen(&empty, 0).2.starts_with("lo addresses="), "{}", seen(&empty, 0).2);
         assert_eq!(seen(&empty, 1), (0, 0, String::new()));
     }
-    let busy = "ip link add lab9 type veth peer name pal9; ip addr add 10.9.9.1/24 dev lab9; \
-        ip link set lab9 up; ip link set pal9 up";
+    let busy = "ip link add plsd9 type veth peer name plsd8; ip addr add 10.9.9.1/24 dev plsd9; \
+        ip link set plsd9 up; ip link set plsd8 up";
     if let Some(busy) = in_namespace(busy, script()) {
         assert_eq!(seen(&busy, 0).0, 3);
         assert!(seen(&busy, 1).0 >= 2, "{}", seen(&busy, 1).2);
