@@ -30,13 +30,18 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
     match backends.as_slice() {
         [] => one(arguments, None, inner),
         [backend] => one(arguments, Some(*backend), inner),
-        several => each(several),
+        several => each(several, arguments.format),
     }
 }
 
 /// Verifies with one backend after the other, each in a process of its own: a lab is made from a process with one thread. A
 /// backend that is not to be had here is named, and nothing is said against the others.
-fn each(backends: &[Backend]) -> ExitCode {
+fn each(backends: &[Backend], format: Format) -> ExitCode {
+    // Between reports for a program nothing is said.
+    let tell = |line: &str| match format {
+        Format::Text => println!("{line}"),
+        Format::Json => eprintln!("{line}"),
+    };
     let mut arguments: Vec<OsString> = Vec::new();
     let mut words = std::env::args_os().skip(1);
     while let Some(word) = words.next() {
@@ -49,7 +54,7 @@ fn each(backends: &[Backend]) -> ExitCode {
     let mut worst = None;
     let mut lines = Vec::new();
     for backend in backends {
-        println!("backend {}", backend.word());
+        tell(&format!("backend {}", backend.word()));
         let mut command = Command::new("/proc/self/exe");
         command.args(&arguments).arg(format!("--backend={}", backend.word()));
         let code = match command.status() {
@@ -71,9 +76,9 @@ fn each(backends: &[Backend]) -> ExitCode {
             (1, _) | (_, Some(1)) => Some(1),
             (code, worst) => worst.max(Some(code)),
         };
-        println!();
+        tell("");
     }
-    println!("{}", lines.join("\n"));
+    tell(&lines.join("\n"));
     // Nothing was shown where none could be had.
     worst.map_or(suite::ExitCode::Inconclusive.into(), ExitCode::from)
 }
