@@ -30,7 +30,14 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
     match backends.as_slice() {
         [] => one(arguments, None, inner),
         [backend] => one(arguments, Some(*backend), inner),
-        several => each(several, arguments.format),
+        // What is wrong with the policy is no backend's fault.
+        several => match source::load(arguments.policy.as_deref()) {
+            Ok(_) => each(several, arguments.format),
+            Err(diagnostics) => {
+                message::diagnostics(&diagnostics);
+                ExitCode::from(message::USAGE)
+            }
+        },
     }
 }
 
