@@ -15,7 +15,7 @@ use palisade_sys::memory::wipe_arguments;
 use palisade_sys::process::{ForkedChild, WaitStatus};
 use palisade_sys::signal::SignalSet;
 use palisade_sys::{exec, landlock, mount as sys_mount, net, process as sys_process, seccomp};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -49,8 +49,9 @@ struct State {
     mask_file: Option<OwnedFd>,
     mask_directory: Option<OwnedFd>,
     routing: Option<OwnedFd>,
-    /// The number of the interface that leads out.
+    /// The number of the interface that leads out, and where the kernel tells of it.
     link: Option<u32>,
+    events: Option<OwnedFd>,
 }
 
 /// Runs the child to its end.
@@ -117,12 +118,18 @@ fn apply(
             })
         }
         Operation::LoadRuleset(loader) => load_ruleset(loader).map_err(whole),
-        Operation::AttachLink { step, name } => {
-            state.link = Some(attach_link(channel, *step, name).map_err(whole)?);
+        Operation::AttachLink { step, name, program } => {
+            let (number, events) = attach_link(channel, *step, name, *program).map_err(whole)?;
+            state.link = Some(number);
+            state.events = Some(events);
             Ok(())
         }
         Operation::LinkUp(requests) => {
-            requests.iter().try_for_each(|request| route(request, state)).map_err(whole)
+            requests.iter().try_for_each(|request| route(request, state)).map_err(whole)?;
+            if let (Some(link), Some(events)) = (state.link, &state.events) {
+                wait_until_running(link, events);
+            }
+            Ok(())
         }
         Operation::PrivateMounts => {
             mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(whole)
@@ -474,18 +481,37 @@ fn route(request: &netlink::Request, state: &mut State) -> Result<(), Errno> {
     netlink::exchange(socket, request, state.link)
 }
 
-/// Asks for the interface that leads out, and waits until it is there. Its number.
-fn attach_link(channel: &Channel, step: i32, name: &str) -> Result<u32, Errno> {
+/// Waits until the interface carries packets: until then the kernel drops them (net/core/link_watch.c). One that does not
+/// come to it within a second has a host whose own link is down, and goes on as that does.
+fn wait_until_running(link: u32, events: &OwnedFd) {
+    const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut message = [0u8; 4096];
+    while let Ok(1) = poll(&mut [PollFd::new(events, PollFlags::IN)], Some(&SECOND)) {
+        match recv(events, &mut message[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) if netlink::is_running(message.get(..length).unwrap_or_default(), link) => return,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Asks for the interface that leads out, and waits until it is there. Its number, and where the kernel tells of it.
+fn attach_link(channel: &Channel, step: i32, name: &str, program: bool) -> Result<(u32, OwnedFd), Errno> {
     // Before anybody makes it, so that it cannot come unheard.
     let events = netlink::open_events()?;
     let (waiting, held) = pipe_with(PipeFlags::CLOEXEC)?;
     channel.send(Message::Attach { step }, &[held.as_fd()])?;
     drop(held);
-    let mut is_last = false;
+    if !program {
+        // The other end is not ready when this one is there: the supervisor lets go when all is done.
+        while rustix::io::read(&waiting, &mut [0]) == Err(Errno::INTR) {}
+    }
+    let mut is_last = !program;
     loop {
         match netlink::index(&events, name) {
             Err(Errno::NODEV) if !is_last => {}
-            found => return found,
+            Ok(found) => return Ok((found, events)),
+            Err(errno) => return Err(errno),
         }
         let mut sources = [PollFd::new(&events, PollFlags::IN), PollFd::new(&waiting, PollFlags::IN)];
         match poll(&mut sources, None) {

@@ -253,6 +253,17 @@ pub(crate) fn open_events() -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// Whether a message tells that the interface of this number is up and carries packets (netdevice(7), IFF_RUNNING).
+pub(crate) fn is_running(message: &[u8], interface: u32) -> bool {
+    const IFF_RUNNING: u32 = 0x40;
+    let word =
+        |at: usize| message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    let kind = message.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
+    kind == Some(RTM_NEWLINK)
+        && word(HEAD + 4) == Some(interface)
+        && word(HEAD + 8).is_some_and(|flags| flags & IFF_RUNNING != 0)
+}
+
 /// The number of the interface of this name in the calling process's network namespace.
 pub(crate) fn index(socket: &OwnedFd, name: &str) -> Result<u32, Errno> {
     rustix::net::netdevice::name_to_index(socket, name)

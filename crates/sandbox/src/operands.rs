@@ -45,6 +45,8 @@ pub(crate) enum Operation {
     AttachLink {
         step: i32,
         name: String,
+        /// Whether who makes it goes on to carry it.
+        program: bool,
     },
     /// What makes it ready to use.
     LinkUp(Vec<Request>),
