@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{output, palisade, status, stderr};
 use tempfile::TempDir;
@@ -134,4 +135,34 @@ fn a_reader_that_does_not_read_does_not_stop_the_clock() {
     let report: Value = serde_json::from_str(&fs::read_to_string(report).expect("a report")).expect("JSON");
     assert_eq!(report["ending"], "wall_time");
     assert_eq!(hits(&report), ["resources.wall_time"]);
+}
+
+/// What the supervisor reads only after the program's end counts against the budget as well.
+#[test]
+fn output_that_is_read_after_the_end_is_told_too() {
+    let directory = directory();
+    let policy = "filesystem: {read_write: [.]}\nresources: {output: 10B}\n";
+    fs::write(directory.path().join("policy.yaml"), policy).expect("written");
+    let flag = directory.path().join("flag");
+    let script = "touch flag; while [ -e flag ]; do sleep 0.01; done; seq 100; exit 6";
+    let mut command = palisade(directory.path());
+    command.args(["run", "--policy", "policy.yaml", "--report", "report.json", "--", "sh", "-c", script]);
+    let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+    let until = |condition: &dyn Fn() -> bool| {
+        while !condition() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    until(&|| flag.exists());
+    let pid = Pid::from_child(&supervisor);
+    kill_process(pid, Signal::STOP).expect("stopped");
+    fs::remove_file(&flag).expect("removed");
+    let number = pid.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{number}/task/{number}/children")).expect("read");
+    let first = children.split_whitespace().next().expect("the first process").to_owned();
+    until(&|| fs::read_to_string(format!("/proc/{first}/stat")).is_ok_and(|stat| stat.contains(") Z ")));
+    kill_process(pid, Signal::CONT).expect("continued");
+    assert_eq!(supervisor.wait().expect("ended").code(), Some(6));
+    let report = fs::read_to_string(directory.path().join("report.json")).expect("a report");
+    assert_eq!(hits(&serde_json::from_str(&report).expect("JSON")), ["resources.output"]);
 }

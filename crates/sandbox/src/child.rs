@@ -118,14 +118,15 @@ fn apply(
             })
         }
         Operation::LoadRuleset(loader) => load_ruleset(loader).map_err(whole),
-        Operation::AttachLink { step, name, program } => {
-            let (number, events) = attach_link(channel, *step, name, *program).map_err(whole)?;
+        Operation::AttachLink(name) => {
+            let (number, events) = attach_link(channel, name).map_err(whole)?;
             state.link = Some(number);
             state.events = Some(events);
             Ok(())
         }
         Operation::LinkUp(requests) => {
             requests.iter().try_for_each(|request| route(request, state)).map_err(whole)?;
+            ask(channel, Message::Raise).map(wait_for).map_err(whole)?;
             if let (Some(link), Some(events)) = (state.link, &state.events) {
                 wait_until_running(link, events);
             }
@@ -495,18 +496,24 @@ fn wait_until_running(link: u32, events: &OwnedFd) {
     }
 }
 
+/// Asks the supervisor for something that is done, or refused, when the pipe has ended.
+fn ask(channel: &Channel, message: Message) -> Result<OwnedFd, Errno> {
+    let (waiting, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    channel.send(message, &[held.as_fd()])?;
+    Ok(waiting)
+}
+
+/// Waits until that has ended.
+fn wait_for(answer: OwnedFd) {
+    while rustix::io::read(&answer, &mut [0]) == Err(Errno::INTR) {}
+}
+
 /// Asks for the interface that leads out, and waits until it is there. Its number, and where the kernel tells of it.
-fn attach_link(channel: &Channel, step: i32, name: &str, program: bool) -> Result<(u32, OwnedFd), Errno> {
+fn attach_link(channel: &Channel, name: &str) -> Result<(u32, OwnedFd), Errno> {
     // Before anybody makes it, so that it cannot come unheard.
     let events = netlink::open_events()?;
-    let (waiting, held) = pipe_with(PipeFlags::CLOEXEC)?;
-    channel.send(Message::Attach { step }, &[held.as_fd()])?;
-    drop(held);
-    if !program {
-        // The other end is not ready when this one is there: the supervisor lets go when all is done.
-        while rustix::io::read(&waiting, &mut [0]) == Err(Errno::INTR) {}
-    }
-    let mut is_last = !program;
+    let waiting = ask(channel, Message::Attach)?;
+    let mut is_last = false;
     loop {
         match netlink::index(&events, name) {
             Err(Errno::NODEV) if !is_last => {}

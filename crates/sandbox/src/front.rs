@@ -209,7 +209,7 @@ impl Front {
 
     /// The program is gone: passes on what is left, and tells what there was. Waits for the end of its output only when
     /// `all` of what could write it is gone too.
-    pub(crate) fn finish(mut self, all: bool) -> Output {
+    pub(crate) fn finish(&mut self, all: bool) -> Output {
         self.relays.retain(|relay| relay.way != Way::In);
         while self.relays.iter().any(|relay| !relay.is_done()) {
             let unwritten = self.interests().any(|(_, _, flags)| flags.contains(PollFlags::OUT));

@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) step: usize,
     name: String,
     carrier: Carrier,
+    /// The number of its other end, where that is an interface of this side.
+    own: Option<u32>,
     running: Option<Running>,
     ended: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Link {
                 step: index + 1,
                 name: name.clone(),
                 carrier: carrier.clone(),
+                own: None,
                 running: None,
                 ended: None,
             }),
@@ -78,7 +81,7 @@ impl Link {
                 self.running = Some(Running::start(path, arguments, namespaces, held)?);
                 Ok(())
             }
-            Carrier::Veth { name, routers, addresses } => {
+            Carrier::Veth { name, routers, .. } => {
                 let routing = netlink::open()?;
                 let ask = |request: Request| netlink::exchange(&routing, &request, None);
                 ask(Request::new_veth(name, &self.name, network()?.as_fd()))?;
@@ -87,8 +90,8 @@ impl Link {
                 for router in routers {
                     ask(Request::add_address_of(own, *router))?;
                 }
-                ask(Request::up(own))?;
-                addresses.iter().try_for_each(|address| ask(Request::add_neighbour(*address, own)))
+                self.own = Some(own);
+                Ok(())
             }
             Carrier::Macvlan { parent } => {
                 let routing = netlink::open()?;
@@ -100,6 +103,19 @@ impl Link {
                 )
             }
         }
+    }
+
+    /// Raises the end that is on this side, once the sandbox's is up: the one that comes second carries packets at once, and
+    /// that of the first can be heard of (net/core/link_watch.c).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn raise(&mut self) -> Result<(), Errno> {
+        let (Carrier::Veth { addresses, .. }, Some(own)) = (&self.carrier, self.own) else { return Ok(()) };
+        let routing = netlink::open()?;
+        let ask = |request: Request| netlink::exchange(&routing, &request, None);
+        ask(Request::up(own))?;
+        addresses.iter().try_for_each(|address| ask(Request::add_neighbour(*address, own)))
     }
 
     /// What is readable when the program has ended.

@@ -253,15 +253,16 @@ pub(crate) fn open_events() -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Whether a message tells that the interface of this number is up and carries packets (netdevice(7), IFF_RUNNING).
+/// Whether a message tells that the interface of this number is up and carries packets (netdevice(7), IFF_RUNNING; without
+/// IFF_LOWER_UP the former only says that nobody has looked yet).
 pub(crate) fn is_running(message: &[u8], interface: u32) -> bool {
-    const IFF_RUNNING: u32 = 0x40;
+    const CARRIES: u32 = 0x10000 | 0x40;
     let word =
         |at: usize| message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
     let kind = message.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
     kind == Some(RTM_NEWLINK)
         && word(HEAD + 4) == Some(interface)
-        && word(HEAD + 8).is_some_and(|flags| flags & IFF_RUNNING != 0)
+        && word(HEAD + 8).is_some_and(|flags| flags & CARRIES == CARRIES)
 }
 
 /// The number of the interface of this name in the calling process's network namespace.

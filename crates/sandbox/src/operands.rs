@@ -42,12 +42,7 @@ pub(crate) enum Operation {
         ipv6: bool,
     },
     LoadRuleset(Loader),
-    AttachLink {
-        step: i32,
-        name: String,
-        /// Whether who makes it goes on to carry it.
-        program: bool,
-    },
+    AttachLink(String),
     /// What makes it ready to use.
     LinkUp(Vec<Request>),
     PrivateMounts,

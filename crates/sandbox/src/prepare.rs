@@ -13,9 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palisade_plan::step::{
-    Carrier, IdMap, IdPair, LandlockRule, LimitedResource, MountAttributes, Namespace,
-};
+use palisade_plan::step::{IdMap, IdPair, LandlockRule, LimitedResource, MountAttributes, Namespace};
 use palisade_plan::{Plan, Step, seccomp};
 use palisade_sys::exec::{Inbox, StringArray};
 use palisade_sys::memory::ArgumentArea;
@@ -343,11 +341,7 @@ fn operation(
         }
         Step::OpenRaw { ipv6 } => Operation::OpenRaw { ipv6: *ipv6 },
         Step::LoadRuleset { nft, ruleset } => Operation::LoadRuleset(loader(nft, ruleset)?),
-        Step::AttachLink { name, carrier } => Operation::AttachLink {
-            step: i32::try_from(number).unwrap_or(i32::MAX),
-            name: name.clone(),
-            program: matches!(carrier, Carrier::Program { .. }),
-        },
+        Step::AttachLink { name, .. } => Operation::AttachLink(name.clone()),
         Step::LinkUp { addresses, mtu } => {
             let up = std::iter::once(Request::link_up(*mtu));
             Operation::LinkUp(up.chain(addresses.iter().copied().map(Request::add_link_address)).collect())

@@ -5,13 +5,14 @@ mod forwarding;
 mod limits;
 mod told;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use palisade_policy::Clause;
 use palisade_sys::process;
 use palisade_sys::signal::{SIGCONT, SIGKILL, SIGTERM, SIGWINCH};
 use rustix::event::{PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::channel::{FIRST, Message, Received};
@@ -131,6 +132,8 @@ impl<'a> Supervisor<'a> {
             (Some(Ending::Stopped), told) if told != Ending::Lost => told,
             (Some(ending), _) => ending,
         };
+        // What is left of it counts against the budget, too.
+        let output = self.front.finish(true);
         self.note_truncation();
         self.hear_of_network();
         let ending = self.note_limits(ending, usage.cpu_user + usage.cpu_system);
@@ -138,15 +141,7 @@ impl<'a> Supervisor<'a> {
         let denied = self.denials.told();
         let workspace = self.launched.workspace.take();
         let traffic = self.launched.egress.take().map(Egress::end);
-        Outcome {
-            ending,
-            output: self.front.finish(true),
-            limits_hit: self.limits_hit,
-            denied,
-            traffic,
-            workspace,
-            usage,
-        }
+        Outcome { ending, output, limits_hit: self.limits_hit, denied, traffic, workspace, usage }
     }
 
     /// Has the first program started.
@@ -170,11 +165,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Makes the interface that leads out, which the first process waits for.
-    fn attach_link(&mut self, held: OwnedFd) {
-        let pid = self.launched.pid;
+    /// Does something to the interface that leads out, for which the first process waits.
+    fn on_link(&mut self, act: impl FnOnce(&mut Link) -> Result<(), Errno>) {
         let Some(link) = &mut self.launched.link else { return };
-        if let Err(errno) = link.attach(pid, held) {
+        if let Err(errno) = act(link) {
             let step = link.step;
             self.not_started(step, errno.raw_os_error());
         }
@@ -310,10 +304,17 @@ impl<'a> Supervisor<'a> {
                 drop(descriptors);
                 None
             }
-            Message::Attach { .. } => {
+            Message::Attach => {
                 if let Some(held) = descriptors.into_iter().flatten().next() {
-                    self.attach_link(held);
+                    let pid = self.launched.pid;
+                    self.on_link(|link| link.attach(pid, held));
                 }
+                None
+            }
+            Message::Raise => {
+                self.on_link(Link::raise);
+                // It waits for this.
+                drop(descriptors);
                 None
             }
             Message::Workspace => {

@@ -157,12 +157,11 @@ pub(crate) enum Message {
         /// Why there is none.
         errno: i32,
     },
-    /// From the first process, with a descriptor: it waits for the link of this step of the plan. When the descriptor is
-    /// closed, there will be none.
-    Attach {
-        /// The step's number, from 1.
-        step: i32,
-    },
+    /// From the first process, with a descriptor: it waits for the link. When the descriptor is closed, the link is there, or
+    /// there will be none.
+    Attach,
+    /// From the first process, with a descriptor that it waits on: the link is up inside, and its other end is to be, too.
+    Raise,
     /// From the first process: every step is done; programs can be started.
     Ready,
     /// The step at this index failed; nothing was run.
@@ -255,7 +254,8 @@ impl Message {
             Self::Socket { kind } => [20, kind as i32, 0, 0],
             Self::Connect { port } => [21, port.into(), 0, 0],
             Self::Connected { errno } => [22, errno, 0, 0],
-            Self::Attach { step } => [23, step, 0, 0],
+            Self::Attach => [23, 0, 0, 0],
+            Self::Raise => [24, 0, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -298,7 +298,8 @@ impl Message {
             20 => Self::Socket { kind: SocketKind::from_number(a)? },
             21 => Self::Connect { port: u16::try_from(a).ok()? },
             22 => Self::Connected { errno: a },
-            23 => Self::Attach { step: a },
+            23 => Self::Attach,
+            24 => Self::Raise,
             _ => return None,
         })
     }
@@ -324,7 +325,8 @@ impl Message {
             | Self::Socket { .. }
             | Self::Connect { .. }
             | Self::Connected { .. }
-            | Self::Attach { .. }
+            | Self::Attach
+            | Self::Raise
             | Self::Ready
             | Self::Listener
             | Self::StepFailed { .. } => None,

@@ -40,7 +40,8 @@ impl Supervisor<'_> {
             | Message::Socket { .. }
             | Message::Connect { .. }
             | Message::Connected { .. }
-            | Message::Attach { .. }
+            | Message::Attach
+            | Message::Raise
             | Message::Terminal { .. } => Ending::Lost,
         }
     }
