@@ -56,9 +56,6 @@ pub struct Limits {
     /// How long a name keeps its address after it was last asked or dialled, and without a connection, before
     /// another name can have its place. Default 60 s.
     pub name_hold: Duration,
-    /// Pipes that carry bytes, two descriptors and up to 256 KiB of kernel memory each; connections beyond that share
-    /// what is carried by copies of at most 16 KiB a direction. Default 256.
-    pub pipes: usize,
     /// How long an upstream may take to be resolved. Default 10 s.
     pub resolve_timeout: Duration,
     /// How long an upstream may take to accept, over all its addresses. Default 30 s.
@@ -78,7 +75,6 @@ impl Default for Limits {
             udp_idle: Duration::from_secs(60),
             names: 4_096,
             name_hold: Duration::from_secs(60),
-            pipes: 256,
             resolve_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
@@ -93,12 +89,11 @@ impl Limits {
     /// A gateway shares its descriptors with whatever else its process does: [`crate::Gateway::start`] applies this to
     /// three quarters of the soft limit `RLIMIT_NOFILE` (getrlimit(2)), which the process may raise before.
     pub fn fitting(self, descriptors: usize) -> Self {
-        let pipes = self.pipes.min(descriptors / 32);
         let udp_flows = self.udp_flows.min(descriptors / 8);
         let pending = self.pending.min((descriptors / 40).max(1));
-        let taken = 2 * pipes + udp_flows + DESCRIPTORS_PENDING * pending;
+        let taken = udp_flows + DESCRIPTORS_PENDING * pending;
         let connections = self.connections.min(descriptors.saturating_sub(taken) / 2);
-        Self { connections, pending, udp_flows, pipes, ..self }
+        Self { connections, pending, udp_flows, ..self }
     }
 }
 
@@ -129,8 +124,6 @@ pub struct Usage {
     pub udp_flows: usize,
     /// Names that have an address now.
     pub names: usize,
-    /// Pipes now, in use or kept for the next use.
-    pub pipes: usize,
     /// Connections and flows that were allowed so far.
     pub allowed: u64,
     /// Connections, flows and names that were denied so far.
@@ -227,9 +220,9 @@ mod tests {
     proptest! {
         #[test]
         fn limits_fit_into_the_descriptors(descriptors in 64usize..200_000) {
-            let Limits { connections, pending, udp_flows, pipes, .. } = Limits::default().fitting(descriptors);
-            prop_assert!(2 * connections + DESCRIPTORS_PENDING * pending + udp_flows + 2 * pipes <= descriptors);
-            prop_assert!(connections > 0 && pending > 0 && udp_flows > 0 && pipes > 0);
+            let Limits { connections, pending, udp_flows, .. } = Limits::default().fitting(descriptors);
+            prop_assert!(2 * connections + DESCRIPTORS_PENDING * pending + udp_flows <= descriptors);
+            prop_assert!(connections > 0 && pending > 0 && udp_flows > 0);
         }
     }
 

@@ -68,7 +68,7 @@ impl Gateway {
         let (ready, started) = mpsc::sync_channel(1);
         let shared_counters = Arc::clone(&counters);
         let run = move || {
-            // Signals are the business of the process. And splice(2) to a socket whose peer is gone raises SIGPIPE.
+            // Signals are the business of the process.
             let _ = SigSet::all().thread_block();
             let events = Rc::new(events);
             let listener = Rc::clone(&events);

@@ -39,6 +39,7 @@
 //! (`udp_flows`); [`Event::LimitHit`] tells. The end of the gateway ends every connection and opens nothing.
 
 mod config;
+mod crew;
 mod decide;
 mod dial;
 mod dns;

@@ -102,7 +102,7 @@ pub(crate) async fn http(shared: &Rc<Shared>, mut stream: TcpStream, dialled: So
     };
     drop(buffer);
     match sent {
-        Ok(()) => relay(stream, outside, &shared.pipes).await,
+        Ok(()) => relay(stream, outside, &shared.crew).await,
         Err(_) => reset(stream),
     }
 }
@@ -160,7 +160,7 @@ pub(crate) async fn socks(shared: &Rc<Shared>, mut stream: TcpStream, dialled: S
         return reset(stream);
     }
     drop(buffer);
-    relay(stream, outside, &shared.pipes).await;
+    relay(stream, outside, &shared.crew).await;
 }
 
 async fn reply(mut stream: TcpStream, code: u8) {

@@ -101,7 +101,7 @@ fn admit(
         };
         shared.teller.tell(Event::Published { port, peer: canonical(peer), errno });
         match inside {
-            Ok(Ok(inside)) => relay(inside, outside, &shared.pipes).await,
+            Ok(Ok(inside)) => relay(inside, outside, &shared.crew).await,
             _ => reset(outside),
         }
         drop(counted);

@@ -1,103 +1,67 @@
-//! Carries bytes between two connected sockets, by splice(2): they stay in the kernel.
+//! Carries bytes between two connected sockets.
 //!
-//! The end of one direction is passed on as the end of that direction alone; a reset is passed on as a reset. A pipe is
-//! taken from the pool when there is something to carry and given back when it is empty, so that an idle connection
-//! costs its two sockets and nothing else. Where there is no pipe to be had, or splice refuses, a direction copies.
+//! Bytes are copied to the other socket before they are taken from the first: what cannot be sent yet stays in the
+//! kernel, where the sender's window bounds it, and a connection that waits costs its two sockets and nothing else. The
+//! end of one direction is passed on as the end of that direction alone; a reset is passed on as a reset.
+//!
+//! Not by splice(2): a socket fed from a pipe gets segments of at most 17 pages (`MAX_SKB_FRAGS`), one fed by a copy gets
+//! as much as its interface takes. That saves more than the copies cost.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
-use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
-use nix::unistd::pipe2;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::crew::{Crew, Hand};
 use crate::tell::Counters;
 
-/// The size of a pipe (pipe(7)), and so how much is asked for at once.
-const SMALL: usize = 64 << 10;
-
-/// The size that a pipe grows to when it was full: fewer turns for whoever moves much.
-const LARGE: usize = 256 << 10;
-
-/// How much a direction that copies holds.
-const COPY: usize = 16 << 10;
+/// How much is carried at once, where there is as much.
+const PIECE: usize = 1 << 20;
 
 /// How many pieces a direction carries before others have their turn.
-const TURN: usize = 16;
+const TURN: usize = 4;
 
-/// Pipes, for whoever has something to carry.
+/// A connection that has carried as much in one direction is expected to carry more.
+const MUCH: u64 = 4 << 20;
+
+thread_local! {
+    /// What a piece is copied by. Nobody keeps it while waiting. Memory that no piece has reached is not there (calloc(3)).
+    static PIECE_OF_THREAD: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
+}
+
+/// Two connected sockets, and which directions between them are done: all that there is to know about a connection.
 #[derive(Debug)]
-pub(crate) struct Pipes {
-    limit: usize,
-    made: Cell<usize>,
-    free: RefCell<Vec<Pipe>>,
-    counters: std::sync::Arc<Counters>,
+pub(crate) struct Pair<S> {
+    pub(crate) inside: S,
+    pub(crate) outside: S,
+    pub(crate) is_sent: Cell<bool>,
+    pub(crate) is_received: Cell<bool>,
 }
 
-#[derive(Debug)]
-struct Pipe {
-    reader: OwnedFd,
-    writer: OwnedFd,
-    size: usize,
-    may_grow: bool,
-}
-
-impl Pipe {
-    /// Grows, once. Refused (EPERM) to a user who has many already: then it stays as it is.
-    fn grow(&mut self) {
-        let wanted = i32::try_from(LARGE).unwrap_or(i32::MAX);
-        if fcntl(&self.writer, FcntlArg::F_SETPIPE_SZ(wanted)).is_ok() {
-            self.size = LARGE;
-        }
-        self.may_grow = false;
+impl<S> Pair<S> {
+    pub(crate) fn map<T>(self, change: impl Fn(S) -> io::Result<T>) -> io::Result<Pair<T>> {
+        let Self { inside, outside, is_sent, is_received } = self;
+        Ok(Pair { inside: change(inside)?, outside: change(outside)?, is_sent, is_received })
     }
 }
 
-impl Pipes {
-    pub(crate) fn new(limit: usize, counters: std::sync::Arc<Counters>) -> Self {
-        Self { limit, made: Cell::new(0), free: RefCell::default(), counters }
-    }
-
-    fn take(&self) -> Option<Pipe> {
-        if let Some(pipe) = self.free.borrow_mut().pop() {
-            return Some(pipe);
-        }
-        if self.made.get() >= self.limit {
-            return None;
-        }
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
-        self.made.set(self.made.get() + 1);
-        self.count();
-        Some(Pipe { reader, writer, size: SMALL, may_grow: true })
-    }
-
-    fn count(&self) {
-        self.counters.pipes.store(self.made.get(), Ordering::Relaxed);
-    }
+/// Why a connection is not carried on here.
+enum Stop {
+    /// One of the two sockets was reset, or is no more.
+    Failed,
+    /// Somebody else is to carry on.
+    Moved(Hand),
 }
 
-/// A pipe in use. Given back only when it is empty: what it holds belongs to one connection.
-struct Loan<'p> {
-    pipes: &'p Pipes,
-    pipe: Option<Pipe>,
-    held: usize,
-}
-
-impl Drop for Loan<'_> {
-    fn drop(&mut self) {
-        match self.pipe.take() {
-            Some(pipe) if self.held == 0 => self.pipes.free.borrow_mut().push(pipe),
-            _ => {
-                self.pipes.made.set(self.pipes.made.get().saturating_sub(1));
-                self.pipes.count();
-            }
-        }
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Failed
     }
 }
 
@@ -110,30 +74,57 @@ pub(crate) fn reset(stream: TcpStream) {
 }
 
 /// Carries bytes between `inside` and `outside` until both directions have ended, or one of the two is reset: then
-/// both are.
-pub(crate) async fn relay(inside: TcpStream, outside: TcpStream, pipes: &Rc<Pipes>) {
+/// both are. A connection that carries much while others do goes on by another hand of the crew.
+pub(crate) async fn relay(inside: TcpStream, outside: TcpStream, crew: &Rc<Crew>) {
     for stream in [&inside, &outside] {
         let _ = stream.set_nodelay(true);
     }
-    let counters = &pipes.counters;
+    let pair = Pair { inside, outside, is_sent: Cell::new(false), is_received: Cell::new(false) };
+    let place = OnceCell::new();
+    let other = || match place.get() {
+        Some(_) => None,
+        None => crew.place().map(|here| place.set(here)).err(),
+    };
+    if let Some((pair, hand)) = carry_both(pair, crew.counters(), other).await {
+        hand.carry(pair).await;
+    }
+}
+
+/// [`relay`], to its end.
+pub(crate) async fn carry_on(pair: Pair<TcpStream>, counters: &Counters) {
+    carry_both(pair, counters, || None).await;
+}
+
+/// Carries both directions of `pair` to their end, or until `other` names a hand that is to go on.
+async fn carry_both(
+    pair: Pair<TcpStream>,
+    counters: &Counters,
+    other: impl Fn() -> Option<Hand>,
+) -> Option<(Pair<TcpStream>, Hand)> {
+    let Pair { inside, outside, is_sent, is_received } = &pair;
     let result = {
         let both = async {
             tokio::try_join!(
-                carry(&inside, &outside, pipes, &counters.sent),
-                carry(&outside, &inside, pipes, &counters.received)
+                carry(inside, outside, is_sent, &counters.sent, &other),
+                carry(outside, inside, is_received, &counters.received, &other)
             )
         };
         // A reset is to be noticed while a direction waits for the other side, too.
         tokio::select! {
             biased;
             result = both => result.map(|_| ()),
-            error = failure(&inside) => Err(error),
-            error = failure(&outside) => Err(error),
+            error = failure(inside) => Err(error.into()),
+            error = failure(outside) => Err(error.into()),
         }
     };
-    if result.is_err() {
-        reset(inside);
-        reset(outside);
+    match result {
+        Ok(()) => None,
+        Err(Stop::Moved(hand)) => Some((pair, hand)),
+        Err(Stop::Failed) => {
+            reset(pair.inside);
+            reset(pair.outside);
+            None
+        }
     }
 }
 
@@ -152,100 +143,70 @@ async fn failure(stream: &TcpStream) -> io::Error {
 }
 
 /// Carries bytes from `from` to `to` until their end.
-async fn carry(from: &TcpStream, to: &TcpStream, pipes: &Pipes, count: &AtomicU64) -> io::Result<()> {
-    let mut splices = true;
-    loop {
+async fn carry(
+    from: &TcpStream,
+    to: &TcpStream,
+    is_done: &Cell<bool>,
+    count: &AtomicU64,
+    other: &impl Fn() -> Option<Hand>,
+) -> Result<(), Stop> {
+    let mut carried = 0;
+    while !is_done.get() {
         from.readable().await?;
-        let pipe = if splices { pipes.take() } else { None };
-        let ended = match pipe {
-            Some(pipe) => {
-                let mut loan = Loan { pipes, pipe: Some(pipe), held: 0 };
-                match spliced(from, to, &mut loan, count).await {
-                    // Some sockets and some filters do not splice.
-                    Err(error) if loan.held == 0 && error.raw_os_error() == Some(Errno::EINVAL as i32) => {
-                        splices = false;
-                        continue;
+        to.writable().await?;
+        for _ in 0..TURN {
+            match PIECE_OF_THREAD.with_borrow_mut(|piece| carry_piece(from, to, piece)) {
+                Ok(0) => {
+                    match shutdown(to.as_raw_fd(), Shutdown::Write) {
+                        Ok(()) | Err(Errno::ENOTCONN) => {}
+                        Err(errno) => return Err(io::Error::from(errno).into()),
                     }
-                    result => result?,
+                    is_done.set(true);
+                    break;
                 }
+                Ok(length) => {
+                    carried += length;
+                    count.fetch_add(length, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
             }
-            None => copied(from, to, count).await?,
-        };
-        if ended {
-            nix::sys::socket::shutdown(
-                std::os::fd::AsRawFd::as_raw_fd(to),
-                nix::sys::socket::Shutdown::Write,
-            )
-            .or_else(|error| if error == Errno::ENOTCONN { Ok(()) } else { Err(error) })?;
-            return Ok(());
+        }
+        if carried >= MUCH
+            && let Some(hand) = other()
+        {
+            return Err(Stop::Moved(hand));
         }
         tokio::task::yield_now().await;
     }
+    Ok(())
 }
 
-/// Carries what there is through a pipe. Whether `from` has ended; else it has nothing more for now.
-async fn spliced(
-    from: &TcpStream,
-    to: &TcpStream,
-    loan: &mut Loan<'_>,
-    count: &AtomicU64,
-) -> io::Result<bool> {
-    let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-    for _ in 0..TURN {
-        let Some(pipe) = &mut loan.pipe else { return Err(Errno::EPIPE.into()) };
-        let size = pipe.size;
-        let read = from.try_io(Interest::READABLE, || {
-            Ok(splice(from.as_fd(), None, pipe.writer.as_fd(), None, size, flags)?)
-        });
-        loan.held = match read {
-            Ok(0) => return Ok(true),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let wants_more = pipe.may_grow && loan.held == size;
-        while loan.held > 0 {
-            let Some(pipe) = &loan.pipe else { return Err(Errno::EPIPE.into()) };
-            let held = loan.held;
-            let written = to
-                .async_io(Interest::WRITABLE, || {
-                    Ok(splice(pipe.reader.as_fd(), None, to.as_fd(), None, held, flags)?)
-                })
-                .await?;
-            loan.held = loan.held.saturating_sub(written);
-            count.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
-        }
-        // Empty now: the kernel does not copy what is in it.
-        if let Some(pipe) = loan.pipe.as_mut().filter(|_| wants_more) {
-            pipe.grow();
-        }
+/// Carries what there is, at most a piece. How many bytes: 0 at their end.
+///
+/// # Errors
+/// `WouldBlock` where `from` has nothing or `to` takes nothing; what the kernel says of the sockets.
+fn carry_piece(from: &TcpStream, to: &TcpStream, piece: &mut [u8]) -> io::Result<u64> {
+    let there = from.try_io(Interest::READABLE, || Ok(recv(from.as_raw_fd(), piece, MsgFlags::MSG_PEEK)?))?;
+    let sent = to.try_io(Interest::WRITABLE, || try_send(to, piece.get(..there).unwrap_or_default()))?;
+    // Those are taken away, without a copy (tcp(7), MSG_TRUNC).
+    let taken = piece.get_mut(..sent).unwrap_or_default();
+    let mut left = taken.len();
+    while left > 0 {
+        left -= recv(from.as_raw_fd(), &mut taken[..left], MsgFlags::MSG_TRUNC)?.min(left);
     }
-    Ok(false)
+    Ok(u64::try_from(sent).unwrap_or(0))
 }
 
-/// [`spliced`] with a buffer.
-async fn copied(from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<bool> {
-    let mut buffer = vec![0; COPY];
-    let length = match from.try_read(&mut buffer) {
-        Ok(0) => return Ok(true),
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    send_all(to, &buffer[..length]).await?;
-    count.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
-    Ok(false)
+/// Sends what `to` takes now, without a signal where the other side is gone.
+fn try_send(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(to.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
 }
 
-/// Sends all of `bytes`, without a signal where the other side is gone.
+/// Sends all of `bytes`.
 pub(crate) async fn send_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        let sent = to
-            .async_io(Interest::WRITABLE, || {
-                let fd = std::os::fd::AsRawFd::as_raw_fd(to);
-                Ok(nix::sys::socket::send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?)
-            })
-            .await?;
+        let sent = to.async_io(Interest::WRITABLE, || try_send(to, bytes)).await?;
         bytes = &bytes[sent..];
     }
     Ok(())

@@ -15,13 +15,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::config::{Config, Limits, Mutant};
+use crate::crew::Crew;
 use crate::decide::{Denial, Judge};
 use crate::dial::dial;
 use crate::dns::client::{Client, Unresolved};
 use crate::event::{Event, Limit, Reason};
 use crate::names::Names;
 use crate::raw::Raw;
-use crate::relay::Pipes;
 use crate::tell::{Counted, Counters, Teller};
 
 /// Everything but the sockets.
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<Counters>,
     pub(crate) teller: Teller,
-    pub(crate) pipes: Rc<Pipes>,
+    pub(crate) crew: Rc<Crew>,
     pending: Semaphore,
     pub(crate) raw: Raw,
     /// How many bytes of datagrams wait for their upstream.
@@ -113,7 +113,7 @@ impl Shared {
             client: Client::new(servers, hosts, limits.resolve_timeout),
             names: RefCell::new(Names::new(limits.names, limits.name_hold)),
             teller: Teller::new(limits.events, listener),
-            pipes: Rc::new(Pipes::new(limits.pipes, Arc::clone(&counters))),
+            crew: Rc::new(Crew::new(Arc::clone(&counters))),
             raw,
             judge: Judge::new(network, own, mutant),
             pending: Semaphore::new(limits.pending),

@@ -84,7 +84,7 @@ async fn connection(shared: &Rc<Shared>, stream: TcpStream) {
     let wish = Wish { protocol, dialled, target, port: dialled.port() };
     // Boxed: what is needed to connect is not kept for as long as the connection lasts.
     match Box::pin(shared.open(&wish)).await {
-        Ok(outside) => relay(stream, outside, &shared.pipes).await,
+        Ok(outside) => relay(stream, outside, &shared.crew).await,
         Err(Unopened::Denied) if shared.judge.has(Mutant::DeniedHangs) => std::future::pending().await,
         Err(_) => reset(stream),
     }

@@ -51,6 +51,12 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_GSO_MAX_SIZE: u16 = 41;
+const IFLA_GRO_MAX_SIZE: u16 = 58;
+const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
+const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
+/// The most that an interface can have (linux/netdevice.h, GSO_MAX_SIZE).
+const GSO_MAX_SIZE: u32 = 8 * 65535;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_PRIVATE: u32 = 1;
@@ -103,6 +109,15 @@ impl Request {
     /// Brings the interface of this number up.
     pub(crate) fn up(interface: u32) -> Self {
         Self::with(RTM_NEWLINK, CHANGE, &link_body(interface, IFF_UP))
+    }
+
+    /// Lets TCP over `lo` hand over as much at once as the kernel can: several packets, which nobody has to cut.
+    pub(crate) fn long_segments() -> Self {
+        let mut body = link_body(LOOPBACK, 0);
+        for kind in [IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE, IFLA_GRO_IPV4_MAX_SIZE] {
+            attribute(&mut body, kind, &GSO_MAX_SIZE.to_ne_bytes());
+        }
+        Self::with(RTM_NEWLINK, CHANGE, &body)
     }
 
     /// Makes a veth pair: `name` here, `peer` in the network namespace of this descriptor.

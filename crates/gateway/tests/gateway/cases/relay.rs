@@ -17,7 +17,7 @@ pub(crate) const ALL: &[Case] = &[
     ("relay::reset_by_the_client", reset_by_the_client),
     ("relay::reset_by_the_server", reset_by_the_server),
     ("relay::large_transfers", large_transfers),
-    ("relay::without_pipes", without_pipes),
+    ("relay::many_at_once", many_at_once),
     ("relay::a_slow_reader_keeps_nobody_waiting", a_slow_reader_keeps_nobody_waiting),
     ("relay::idle_connections", idle_connections),
     ("relay::refusing_host", refusing_host),
@@ -138,20 +138,59 @@ fn large_transfers() {
     transfer(&lab, "93.184.23.1:443", 32 << 20);
     let usage = lab.gateway.as_ref().unwrap().usage();
     assert_eq!((usage.sent, usage.received), (32 << 20, 32 << 20));
-    assert!(usage.pipes > 0);
 }
 
-fn without_pipes() {
-    let limits = Limits { pipes: 0, ..Limits::default() };
-    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+/// Those that carry much go on by more threads than one, and end in each way as they would have.
+fn many_at_once() {
+    let lab = Lab::new(POLICY);
     echo_server("93.184.24.1:443");
-    transfer(&lab, "93.184.24.1:443", 4 << 20);
-    assert_eq!(lab.gateway.as_ref().unwrap().usage().pipes, 0);
+    let carriers = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "palisade-carrie").count()
+    };
+    transfer(&lab, "93.184.24.1:443", 16 << 20);
+    assert_eq!(carriers(), 0, "one alone needs nobody else");
+    let seen = std::thread::scope(|scope| {
+        let transfers: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| transfer(&lab, "93.184.24.1:443", 32 << 20))).collect();
+        let mut seen = 0;
+        while transfers.iter().any(|transfer| !transfer.is_finished()) {
+            seen = seen.max(carriers());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        seen
+    });
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!((1..=3).contains(&seen) || processors == 1, "{seen}");
+    let usage = lab.gateway.as_ref().unwrap().usage();
+    assert_eq!((usage.sent, usage.received), (208 << 20, 208 << 20));
+    server("93.184.24.2:443", |mut stream| {
+        stream.write_all(&[7; 16 << 20]).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        reset(&stream);
+    });
+    let mut streams: Vec<TcpStream> = (0..3).map(|_| lab.connect("93.184.24.2:443").unwrap()).collect();
+    std::thread::scope(|scope| {
+        for stream in &mut streams {
+            scope.spawn(|| {
+                stream.read_exact(&mut vec![0; 16 << 20]).unwrap();
+                stream.write_all(b"x").unwrap();
+                assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+            });
+        }
+    });
+    let start = std::time::Instant::now();
+    while lab.gateway.as_ref().unwrap().usage().connections > 0 {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(lab);
+    assert_eq!(carriers(), 0, "they end with the gateway");
 }
 
 fn a_slow_reader_keeps_nobody_waiting() {
-    let limits = Limits { pipes: 1, ..Limits::default() };
-    let lab = Lab::with(POLICY, Setting { limits, ..Setting::default() });
+    let lab = Lab::new(POLICY);
     echo_server("93.184.25.1:443");
     const BYTES: usize = 24 << 20;
     server("93.184.25.2:443", |mut stream| {
@@ -191,7 +230,6 @@ fn idle_connections() {
     let mut servers = accept.join().unwrap();
     let usage = lab.gateway.as_ref().unwrap().usage();
     assert_eq!(usage.connections, count);
-    assert!(usage.pipes <= 8, "an idle connection needs no pipe: {}", usage.pipes);
     for (index, client) in clients.iter_mut().enumerate().filter(|(index, _)| index % 97 == 0) {
         client.write_all(&index.to_be_bytes()).unwrap();
     }
@@ -212,7 +250,6 @@ fn idle_connections() {
     }
     seen.sort_unstable();
     assert_eq!(seen, wanted);
-    assert!(lab.gateway.as_ref().unwrap().usage().pipes <= 8, "pipes are shared");
     drop(clients);
     drop(servers);
     while lab.gateway.as_ref().unwrap().usage().connections > 0 {
