@@ -24,6 +24,9 @@ use crate::tell::Counters;
 /// How much is carried at once, where there is as much.
 const PIECE: usize = 1 << 20;
 
+/// How much memory for pieces is kept when a connection ends.
+const KEPT: usize = 64 << 10;
+
 /// How many pieces a direction carries before others have their turn.
 const TURN: usize = 4;
 
@@ -31,8 +34,13 @@ const TURN: usize = 4;
 const MUCH: u64 = 4 << 20;
 
 thread_local! {
-    /// What a piece is copied by. Nobody keeps it while waiting. Memory that no piece has reached is not there (calloc(3)).
-    static PIECE_OF_THREAD: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
+    /// What a piece is copied by, and how far pieces have reached in it. Nobody keeps it while waiting.
+    static PIECE_OF_THREAD: RefCell<Piece> = const { RefCell::new(Piece { bytes: Vec::new(), reached: 0 }) };
+}
+
+struct Piece {
+    bytes: Vec<u8>,
+    reached: usize,
 }
 
 /// Two connected sockets, and which directions between them are done: all that there is to know about a connection.
@@ -117,6 +125,12 @@ async fn carry_both(
             error = failure(outside) => Err(error.into()),
         }
     };
+    // What one has needed is not kept for the next, which may never come.
+    PIECE_OF_THREAD.with_borrow_mut(|piece| {
+        if piece.reached > KEPT {
+            *piece = Piece { bytes: Vec::new(), reached: 0 };
+        }
+    });
     match result {
         Ok(()) => None,
         Err(Stop::Moved(hand)) => Some((pair, hand)),
@@ -186,11 +200,17 @@ async fn carry(
 ///
 /// # Errors
 /// `WouldBlock` where `from` has nothing or `to` takes nothing; what the kernel says of the sockets.
-fn carry_piece(from: &TcpStream, to: &TcpStream, piece: &mut [u8]) -> io::Result<u64> {
-    let there = from.try_io(Interest::READABLE, || Ok(recv(from.as_raw_fd(), piece, MsgFlags::MSG_PEEK)?))?;
-    let sent = to.try_io(Interest::WRITABLE, || try_send(to, piece.get(..there).unwrap_or_default()))?;
+fn carry_piece(from: &TcpStream, to: &TcpStream, piece: &mut Piece) -> io::Result<u64> {
+    if piece.bytes.is_empty() {
+        // Zeroed by the kernel, page by page as pieces reach it.
+        piece.bytes = vec![0; PIECE];
+    }
+    let bytes = &mut piece.bytes;
+    let there = from.try_io(Interest::READABLE, || Ok(recv(from.as_raw_fd(), bytes, MsgFlags::MSG_PEEK)?))?;
+    piece.reached = piece.reached.max(there);
+    let sent = to.try_io(Interest::WRITABLE, || try_send(to, bytes.get(..there).unwrap_or_default()))?;
     // Those are taken away, without a copy (tcp(7), MSG_TRUNC).
-    let taken = piece.get_mut(..sent).unwrap_or_default();
+    let taken = bytes.get_mut(..sent).unwrap_or_default();
     let mut left = taken.len();
     while left > 0 {
         left -= recv(from.as_raw_fd(), &mut taken[..left], MsgFlags::MSG_TRUNC)?.min(left);
