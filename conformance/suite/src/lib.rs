@@ -24,5 +24,6 @@ pub mod mutants;
 pub mod observation;
 pub mod report;
 pub mod run;
+pub mod shard;
 pub mod verdict;
 pub mod verify;

@@ -23,6 +23,7 @@ use crate::report::{CaseReport, Report, Subject, json, text};
 use crate::run::declare::{self, Declared};
 use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
+pub use crate::shard::Shard;
 use crate::verdict::Kind;
 use crate::{glob, mutants};
 
@@ -33,7 +34,7 @@ pub const SUITE: &str = "__suite";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Every probe that could be judged is held (or unsupported, or a known deviation).
+    /// Every probe that could be judged is held (or unsupported, or a known deviation); or a shard has no probe.
     Held = 0,
     /// Something is breached or over-blocked, or passed unexpectedly; or a mutant survived.
     Failed = 1,
@@ -80,6 +81,8 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// A pattern over probe ids.
     pub only: Option<String>,
+    /// The part of the selected probes that is verified here.
+    pub shard: Option<Shard>,
     /// The form of the report.
     pub format: Format,
     /// Whether to use colours.
@@ -198,7 +201,8 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
     Err(failure)
 }
 
-/// The probes that the options select, sorted by id.
+/// The probes that the options select, sorted by id. Nothing selected is an error; a shard that none of the selected falls into
+/// is not, since others have them.
 fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
     let mut probes = catalogue::all(world, &options.policy);
     match &options.only {
@@ -211,6 +215,9 @@ fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
         failure.hint =
             Some("`palisade verify --list` shows all; * stands for any run of characters".to_owned());
         return Err(failure);
+    }
+    if let Some(shard) = options.shard {
+        probes.retain(|probe| shard.takes(&probe.id));
     }
     Ok(probes)
 }
@@ -344,6 +351,7 @@ fn report(
         host: host(runner.lab),
         host_facts: options.host_facts.clone(),
         repeat: options.repeat,
+        shard: options.shard,
     };
     Ok(Report { subject, cases, took: start.elapsed() })
 }
@@ -471,6 +479,10 @@ fn write(options: &Options, report: &Report) -> io::Result<()> {
 }
 
 fn exit_code(report: &Report) -> ExitCode {
+    if report.cases.is_empty() && report.subject.shard.is_some() {
+        // All that was selected is in other shards, and it is they that must show something.
+        return ExitCode::Held;
+    }
     let counts = report.counts();
     let any = |kind: Kind| counts.get(&kind).is_some_and(|count| *count > 0);
     if counts.keys().any(|kind| kind.fails()) {

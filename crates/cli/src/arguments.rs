@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use palisade_conformance::verify::Shard;
 
 /// Run an untrusted command under a declared policy, and prove that the policy holds.
 #[derive(Debug, Parser)]
@@ -228,6 +229,9 @@ pub(crate) struct Verify {
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,
+    /// Only part I of N of these probes. The parts are disjoint, together they are the whole, and a probe is always in the same
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -241,7 +245,7 @@ pub(crate) struct Verify {
     /// probe does (quick), one of each kind of mutant (sample), every probe against every mutant (full), or each probe
     /// until it notices one (probes)
     #[arg(long, value_name = "quick|sample|full|probes", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
-    #[arg(conflicts_with_all = ["list", "repeat"])]
+    #[arg(conflicts_with_all = ["list", "repeat", "shard"])]
     pub(crate) mutants: Option<Mutants>,
     /// Only mutants whose name matches
     #[arg(long, value_name = "GLOB", requires = "mutants")]

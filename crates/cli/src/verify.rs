@@ -138,6 +138,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         },
         backend,
         only: arguments.only.clone(),
+        shard: arguments.shard,
         format: match arguments.format {
             Format::Text => suite::Format::Text,
             Format::Json => suite::Format::Json,

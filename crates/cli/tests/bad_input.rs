@@ -44,6 +44,12 @@ fn run_with_policy(directory: &Path, policy: &str) -> std::process::Output {
 #[case::no_plan(&["run", "--plan", "no-such.json", "--", "true"], PALISADE, "no-such.json")]
 #[case::verify_no_policy(&["verify", "--policy", "no-such.yaml"], 2, "no-such.yaml")]
 #[case::verify_nothing_selected(&["verify", "--only", "no/such/probe"], 3, "no/such/probe")]
+#[case::shard_zero(&["verify", "--shard", "0/4"], 2, "0/4")]
+#[case::shard_beyond(&["verify", "--list", "--shard", "5/4"], 2, "1 <= I <= N <= 256")]
+#[case::shard_of_too_many(&["verify", "--shard", "1/257"], 2, "1 <= I <= N <= 256")]
+#[case::shard_no_number(&["verify", "--shard", "half"], 2, "half")]
+#[case::shard_of_mutants(&["verify", "--mutants", "--shard", "1/2"], 2, "--shard")]
+#[case::shard_nothing_selected(&["verify", "--only", "no/such/probe", "--shard", "1/2"], 3, "no/such/probe")]
 #[case::check_no_policy(&["policy", "check", "no-such.yaml"], 2, "no-such.yaml")]
 fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
     let directory = directory();

@@ -19,6 +19,7 @@ pub use redact::redact;
 use crate::catalogue::{Class, Probe, Severity, Tier};
 use crate::entry::Entry;
 use crate::observation::{CanaryReport, Observation};
+use crate::shard::Shard;
 use crate::verdict::{Kind, Verdict};
 
 /// The result of a run.
@@ -53,6 +54,9 @@ pub struct Subject {
     pub host_facts: serde_json::Value,
     /// How often each probe ran.
     pub repeat: u32,
+    /// Which part of the selected probes this is, where they were shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 }
 
 /// One probe with its evidence and verdict.

@@ -21,6 +21,7 @@ pub(crate) fn subject() -> Subject {
         host: "Linux 6.18.0 x86_64, rootless".to_owned(),
         host_facts: serde_json::json!({"landlock_abi": 7}),
         repeat: 1,
+        shard: None,
     }
 }
 

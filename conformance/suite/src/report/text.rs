@@ -39,14 +39,18 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         Entry::Run => String::new(),
         entry => format!(", entry {BOLD}{entry}{BOLD:#}"),
     };
+    let shard = subject.shard.map(|shard| format!(", shard {BOLD}{shard}{BOLD:#}")).unwrap_or_default();
     writeln!(
         out,
-        "{BOLD}palisade verify{BOLD:#}  policy {BOLD}{}{BOLD:#}, runtime {BOLD}{}{BOLD:#}{entry}  {DIM}{}{DIM:#}",
+        "{BOLD}palisade verify{BOLD:#}  policy {BOLD}{}{BOLD:#}, runtime {BOLD}{}{BOLD:#}{entry}{shard}  {DIM}{}{DIM:#}",
         printable(&subject.policy),
         printable(&subject.runtime),
         printable(&subject.host),
     )?;
     writeln!(out)?;
+    if report.cases.is_empty() && subject.shard.is_some() {
+        writeln!(out, "  none of the selected probes is in this shard")?;
+    }
     groups(out, report)?;
     for kind in [Kind::Breached, Kind::OverBlocked, Kind::UnexpectedPass, Kind::Inconclusive] {
         for case in report.cases.iter().filter(|case| case.verdict.kind() == kind) {

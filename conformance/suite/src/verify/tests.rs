@@ -51,6 +51,7 @@ fn options() -> Options {
         entry: Entry::Run,
         backend: None,
         only: None,
+        shard: None,
         format: Format::Text,
         color: ColorChoice::Never,
         list: false,
@@ -65,6 +66,42 @@ fn options() -> Options {
 fn nothing_selected_is_not_success() {
     let options = Options { only: Some("no/such*".to_owned()), list: true, ..options() };
     assert_eq!(verify(&options), ExitCode::Inconclusive);
+}
+
+#[test]
+fn shards_share_the_whole() {
+    let whole = select(&options(), &World::described()).unwrap();
+    let mut parts: Vec<String> = Vec::new();
+    for index in 1..=5 {
+        let options = Options { shard: Shard::new(index, 5), ..options() };
+        parts.extend(select(&options, &World::described()).unwrap().into_iter().map(|probe| probe.id));
+    }
+    parts.sort();
+    assert_eq!(parts, whole.into_iter().map(|probe| probe.id).collect::<Vec<_>>());
+}
+
+/// One probe in two shards: one of them is empty, and says neither "nothing selected" nor more than it knows.
+#[test]
+fn an_empty_shard_is_no_failure_and_nothing_selected_stays_one() {
+    let of = |index, only: &str| Options {
+        only: Some(only.to_owned()),
+        shard: Shard::new(index, 2),
+        list: true,
+        ..options()
+    };
+    let sizes = [1, 2].map(|index| select(&of(index, "mnt/mount"), &World::described()).unwrap().len());
+    assert_eq!(sizes.iter().sum::<usize>(), 1);
+    assert_eq!([1, 2].map(|index| verify(&of(index, "mnt/mount"))), [ExitCode::Held; 2]);
+    assert_eq!([1, 2].map(|index| verify(&of(index, "no/such"))), [ExitCode::Inconclusive; 2]);
+
+    let mut empty = report(&[]);
+    assert_eq!(exit_code(&empty), ExitCode::Inconclusive);
+    empty.subject.shard = Shard::new(1, 2);
+    assert_eq!(exit_code(&empty), ExitCode::Held);
+    // What was probed in a shard and showed nothing is as little a success as elsewhere.
+    let mut unsupported = report(&[Verdict::Unsupported(String::new())]);
+    unsupported.subject.shard = Shard::new(1, 2);
+    assert_eq!(exit_code(&unsupported), ExitCode::Inconclusive);
 }
 
 #[test]
