@@ -25,5 +25,6 @@ pub mod observation;
 pub mod report;
 pub mod run;
 pub mod shard;
+mod untested;
 pub mod verdict;
 pub mod verify;

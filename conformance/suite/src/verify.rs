@@ -25,7 +25,7 @@ use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
 pub use crate::shard::Shard;
 use crate::verdict::Kind;
-use crate::{glob, mutants};
+use crate::{glob, mutants, untested};
 
 /// First argument of the program as the inner stage; the arguments of the outer one follow.
 pub const SUITE: &str = "__suite";
@@ -353,7 +353,11 @@ fn report(
         repeat: options.repeat,
         shard: options.shard,
     };
-    Ok(Report { subject, cases, took: start.elapsed() })
+    let all = catalogue::all(runner.lab.world(), &options.policy);
+    let untested = untested::untested(options.locations.keys().map(String::as_str), &all);
+    let untested = untested.into_iter().filter_map(|clause| options.locations.get_key_value(clause));
+    let untested = untested.map(|(clause, location)| (clause.clone(), location.clone())).collect();
+    Ok(Report { subject, cases, untested, took: start.elapsed() })
 }
 
 /// What the machine lacks of all that the probes need, with reasons.

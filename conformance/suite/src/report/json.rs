@@ -20,6 +20,8 @@ struct Document<'a> {
     schema: &'static str,
     subject: &'a Subject,
     summary: Summary,
+    /// By clause, where the policy says it.
+    untested: &'a BTreeMap<String, String>,
     probes: Vec<Case<'a>>,
 }
 
@@ -97,6 +99,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             counts: report.counts(),
             duration_ms: millis(report.took),
         },
+        untested: &report.untested,
         probes: report.cases.iter().map(case).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;

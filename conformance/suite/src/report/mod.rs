@@ -29,6 +29,8 @@ pub struct Report {
     pub subject: Subject,
     /// One entry a probe, ordered by id.
     pub cases: Vec<CaseReport>,
+    /// What the policy says and no probe of the whole catalogue is about, selected or not, with where it says so.
+    pub untested: BTreeMap<String, String>,
     /// From the first case to the last.
     pub took: Duration,
 }

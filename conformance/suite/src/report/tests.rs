@@ -95,7 +95,8 @@ fn mixed() -> Report {
     let unsupported = CaseReport::unsupported(&prevention("sys/abi/x32"), None, "no x32 here".to_owned());
     let mut cases = vec![held, breach, heard, over, open, known, unsupported];
     cases.sort_by(|a, b| a.id.cmp(&b.id));
-    Report { subject: subject(), cases, took: Duration::from_millis(3210) }
+    let untested = BTreeMap::from([("network.publish[0]".to_owned(), "agent.yaml:12".to_owned())]);
+    Report { subject: subject(), cases, untested, took: Duration::from_millis(3210) }
 }
 
 fn all_held() -> Report {

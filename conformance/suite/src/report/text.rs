@@ -62,6 +62,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     {
         listed(out, report, kind, title)?;
     }
+    untested(out, report)?;
     writeln!(out)?;
     summary(out, report)
 }
@@ -171,6 +172,20 @@ fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::
         }
     }
     Ok(())
+}
+
+fn untested(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    if report.untested.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{DIM}untested clauses{DIM:#}\n  {DIM}the policy says them, and no probe is about them{DIM:#}"
+    )?;
+    report
+        .untested
+        .iter()
+        .try_for_each(|(clause, place)| writeln!(out, "    {}  ({})", printable(clause), printable(place)))
 }
 
 /// The words in lines of at most [`WIDTH`] columns, as far as words allow.

@@ -8,7 +8,12 @@ use rstest::rstest;
 fn report(verdicts: &[Verdict]) -> Report {
     let probe = Probe::denies("fs/x", crate::catalogue::Severity::Low);
     let cases = verdicts.iter().map(|verdict| CaseReport::new(&probe, None, verdict.clone())).collect();
-    Report { subject: crate::report::tests::subject(), cases, took: std::time::Duration::ZERO }
+    Report {
+        subject: crate::report::tests::subject(),
+        cases,
+        untested: Default::default(),
+        took: std::time::Duration::ZERO,
+    }
 }
 
 #[rstest]
