@@ -25,6 +25,7 @@ pub mod observation;
 pub mod report;
 pub mod run;
 pub mod shard;
+mod smoke;
 mod untested;
 pub mod verdict;
 pub mod verify;

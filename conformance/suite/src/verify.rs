@@ -25,7 +25,7 @@ use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
 pub use crate::shard::Shard;
 use crate::verdict::Kind;
-use crate::{glob, mutants, untested};
+use crate::{glob, mutants, smoke, untested};
 
 /// First argument of the program as the inner stage; the arguments of the outer one follow.
 pub const SUITE: &str = "__suite";
@@ -60,6 +60,18 @@ pub enum Format {
     Json,
 }
 
+/// How much of the catalogue runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// The gravest of each clause that waits for nothing: seconds.
+    Smoke,
+    /// All but what is slow; with a pattern, all that matches.
+    #[default]
+    Standard,
+    /// What is slow, too.
+    Soak,
+}
+
 /// What to verify, and how to tell.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -81,6 +93,8 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// A pattern over probe ids.
     pub only: Option<String>,
+    /// How much runs.
+    pub tier: Selection,
     /// The part of the selected probes that is verified here.
     pub shard: Option<Shard>,
     /// The form of the report.
@@ -205,9 +219,13 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
 /// is not, since others have them.
 fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
     let mut probes = catalogue::all(world, &options.policy);
-    match &options.only {
-        Some(pattern) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
-        None => probes.retain(|probe| probe.tier == Tier::Standard),
+    match (&options.only, options.tier) {
+        (Some(pattern), _) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
+        (None, Selection::Soak) => {}
+        (None, _) => probes.retain(|probe| probe.tier == Tier::Standard),
+    }
+    if options.tier == Selection::Smoke {
+        probes = smoke::smoke(probes);
     }
     if probes.is_empty() {
         let pattern = options.only.as_deref().unwrap_or("*");

@@ -116,6 +116,14 @@ pub(crate) struct Narrow {
 }
 
 /// The workspaces that a flag can ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    Smoke,
+    #[default]
+    Standard,
+    Soak,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrivateWorkspace {
     Overlay,
@@ -229,6 +237,9 @@ pub(crate) struct Verify {
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,
+    /// How much of the catalogue: a few seconds' worth, all but what is slow, or everything. With --only, what matches
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) tier: Tier,
     /// Only part I of N of these probes. The parts are disjoint, together they are the whole, and a probe is always in the same
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,

@@ -9,7 +9,7 @@ use palisade_conformance::verify::{self as suite, Options};
 use palisade_host::{Depth, survey};
 use palisade_policy::{Backend, Document};
 
-use crate::arguments::{Entry, Format, Mutants, Runtime, Verify};
+use crate::arguments::{Entry, Format, Mutants, Runtime, Tier, Verify};
 use crate::{message, source};
 
 /// What stands for every backend.
@@ -138,6 +138,11 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         },
         backend,
         only: arguments.only.clone(),
+        tier: match arguments.tier {
+            Tier::Smoke => suite::Selection::Smoke,
+            Tier::Standard => suite::Selection::Standard,
+            Tier::Soak => suite::Selection::Soak,
+        },
         shard: arguments.shard,
         format: match arguments.format {
             Format::Text => suite::Format::Text,

@@ -56,6 +56,7 @@ fn options() -> Options {
         entry: Entry::Run,
         backend: None,
         only: None,
+        tier: Selection::Standard,
         shard: None,
         format: Format::Text,
         color: ColorChoice::Never,
@@ -71,6 +72,20 @@ fn options() -> Options {
 fn nothing_selected_is_not_success() {
     let options = Options { only: Some("no/such*".to_owned()), list: true, ..options() };
     assert_eq!(verify(&options), ExitCode::Inconclusive);
+}
+
+#[test]
+fn each_tier_has_what_the_one_before_has() {
+    let of = |tier, only: Option<&str>| {
+        let options = Options { tier, only: only.map(str::to_owned), ..options() };
+        select(&options, &World::described()).unwrap().into_iter().map(|probe| probe.id).collect::<Vec<_>>()
+    };
+    let [smoke, standard, soak] =
+        [Selection::Smoke, Selection::Standard, Selection::Soak].map(|tier| of(tier, None));
+    assert!(smoke.len() > 40 && smoke.iter().all(|id| standard.contains(id)), "{}", smoke.len());
+    assert!(standard.len() > 450 && standard.iter().all(|id| soak.contains(id)));
+    let narrow = of(Selection::Smoke, Some("ns/*"));
+    assert!(!narrow.is_empty() && narrow.iter().all(|id| id.starts_with("ns/")), "{narrow:?}");
 }
 
 #[test]
