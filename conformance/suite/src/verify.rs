@@ -4,7 +4,7 @@
 //! program with the same arguments again; that **inner** one builds the lab, runs the probes, and reports on the
 //! outputs that it inherited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,8 @@ use anstream::{AutoStream, ColorChoice};
 use palisade_policy::{Backend, Clause, Policy, Workspace};
 
 use crate::adapters::{self, Adapter};
+pub use crate::baseline::Baseline;
+use crate::baseline::Comparison;
 use crate::catalogue::{self, Need, Outside, Probe, Tier};
 pub use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
@@ -97,6 +99,8 @@ pub struct Options {
     pub tier: Selection,
     /// The part of the selected probes that is verified here.
     pub shard: Option<Shard>,
+    /// An earlier report; then only what differs from it counts for the exit code.
+    pub against: Option<Baseline>,
     /// The form of the report.
     pub format: Format,
     /// Whether to use colours.
@@ -180,6 +184,7 @@ pub fn verify(options: &Options) -> ExitCode {
 fn outside(options: &Options) -> Result<ExitCode, Failure> {
     // What can be refused without a lab is refused before there is one.
     check_runtime(options)?;
+    check_baseline(options)?;
     select(options, &described(options))?;
     Ok(match lab::enter(lab::inner_arguments(SUITE))? {
         0 => ExitCode::Held,
@@ -213,6 +218,15 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
     };
     failure.hint = (!known).then(|| format!("the adapters are: {}", adapters::NAMES.join(", ")));
     Err(failure)
+}
+
+fn check_baseline(options: &Options) -> Result<(), Failure> {
+    let Some(baseline) = &options.against else { return Ok(()) };
+    baseline.check(&options.runtime, options.entry).map_err(|error| Failure {
+        code: ExitCode::Usage,
+        what: text::printable(&error.to_string()),
+        hint: Some(error.hint().to_owned()),
+    })
 }
 
 /// The probes that the options select, sorted by id. Nothing selected is an error; a shard that none of the selected falls into
@@ -281,6 +295,7 @@ fn finished(written: io::Result<()>) -> io::Result<()> {
 
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
+    check_baseline(options)?;
     let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
     let ports = catalogue::ports(&options.policy);
     let lab = lab::build(&LabOptions {
@@ -375,7 +390,19 @@ fn report(
     let untested = untested::untested(options.locations.keys().map(String::as_str), &all);
     let untested = untested.into_iter().filter_map(|clause| options.locations.get_key_value(clause));
     let untested = untested.map(|(clause, location)| (clause.clone(), location.clone())).collect();
-    Ok(Report { subject, cases, untested, took: start.elapsed() })
+    let against = options.against.as_ref().map(|baseline| compared(options, baseline, &cases, &all));
+    Ok(Report { subject, cases, untested, took: start.elapsed(), against })
+}
+
+/// What has changed since the earlier report. Of what it has, and this run has not, only what no run can have any more is gone: the
+/// rest was not asked for.
+fn compared(options: &Options, baseline: &Baseline, cases: &[CaseReport], all: &[Probe]) -> Comparison {
+    let now = cases.iter().map(|case| (case.id.clone(), case.verdict.kind())).collect();
+    let asked = |id: &str| {
+        options.only.as_ref().is_none_or(|pattern| glob::matches(pattern, id))
+            && options.shard.is_none_or(|shard| shard.takes(id))
+    };
+    baseline.comparison(&now, |id| asked(id) && !all.iter().any(|probe| probe.id == id))
 }
 
 /// What the machine lacks of all that the probes need, with reasons.
@@ -506,10 +533,15 @@ fn exit_code(report: &Report) -> ExitCode {
         return ExitCode::Held;
     }
     let counts = report.counts();
-    let any = |kind: Kind| counts.get(&kind).is_some_and(|count| *count > 0);
-    if counts.keys().any(|kind| kind.fails()) {
+    // What an earlier report said already is not told again.
+    let told: BTreeSet<Kind> = match &report.against {
+        Some(comparison) => comparison.differing().collect(),
+        None => counts.keys().copied().collect(),
+    };
+    let shows = |kind: &Kind| !matches!(kind, Kind::Unsupported | Kind::Inconclusive);
+    if told.iter().any(|kind| kind.fails()) {
         ExitCode::Failed
-    } else if any(Kind::Inconclusive) || !(any(Kind::Held) || any(Kind::KnownDeviation)) {
+    } else if told.contains(&Kind::Inconclusive) || !counts.keys().any(shows) {
         // Nothing but unsupported probes has shown nothing.
         ExitCode::Inconclusive
     } else {

@@ -243,6 +243,9 @@ pub(crate) struct Verify {
     /// Only part I of N of these probes. The parts are disjoint, together they are the whole, and a probe is always in the same
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// Compare with an earlier report, written with `--format json`: only what it does not have counts for the exit status
+    #[arg(long, value_name = "OLD.json", conflicts_with_all = ["list", "mutants"])]
+    pub(crate) against: Option<PathBuf>,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

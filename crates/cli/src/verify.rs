@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use palisade_conformance::mutants::Extent;
-use palisade_conformance::verify::{self as suite, Options};
+use palisade_conformance::verify::{self as suite, Baseline, Options};
 use palisade_host::{Depth, survey};
 use palisade_policy::{Backend, Document};
 
@@ -30,6 +30,14 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
     match backends.as_slice() {
         [] => one(arguments, None, inner),
         [backend] => one(arguments, Some(*backend), inner),
+        _ if arguments.against.is_some() => {
+            let why = "--against compares with the report of one backend, and several are asked for";
+            message::error(
+                why,
+                Some("compare one backend after the other, each with its own earlier report"),
+            );
+            ExitCode::from(message::USAGE)
+        }
         // What is wrong with the policy is no backend's fault.
         several => match source::load(arguments.policy.as_deref()) {
             Ok(_) => each(several, arguments.format),
@@ -98,6 +106,13 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             return ExitCode::from(message::USAGE);
         }
     };
+    let against = match arguments.against.as_deref().map(Baseline::read).transpose() {
+        Ok(against) => against,
+        Err(error) => {
+            message::error(&error, Some(error.hint()));
+            return ExitCode::from(message::USAGE);
+        }
+    };
     let builtin = Document::builtin(&document.name).is_some_and(|known| known == document);
     // Only the stage that reports needs to know the host; the one before is about to unshare its namespaces.
     let host_facts = if inner {
@@ -144,6 +159,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             Tier::Soak => suite::Selection::Soak,
         },
         shard: arguments.shard,
+        against,
         format: match arguments.format {
             Format::Text => suite::Format::Text,
             Format::Json => suite::Format::Json,

@@ -50,6 +50,12 @@ fn run_with_policy(directory: &Path, policy: &str) -> std::process::Output {
 #[case::shard_no_number(&["verify", "--shard", "half"], 2, "half")]
 #[case::shard_of_mutants(&["verify", "--mutants", "--shard", "1/2"], 2, "--shard")]
 #[case::shard_nothing_selected(&["verify", "--only", "no/such/probe", "--shard", "1/2"], 3, "no/such/probe")]
+#[case::no_baseline(&["verify", "--against", "no-such.json"], 2, "no-such.json")]
+#[case::baseline_is_a_directory(&["verify", "--against", "."], 2, "not a regular file")]
+#[case::baseline_is_a_device(&["verify", "--against", "/dev/zero"], 2, "not a regular file")]
+#[case::baseline_is_text(&["verify", "--against", "/etc/passwd"], 2, "not a report")]
+#[case::baseline_of_several(&["verify", "--backend", "all", "--against", "x.json"], 2, "one backend")]
+#[case::baseline_of_a_list(&["verify", "--list", "--against", "x.json"], 2, "--against")]
 #[case::check_no_policy(&["policy", "check", "no-such.yaml"], 2, "no-such.yaml")]
 fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
     let directory = directory();

@@ -1,11 +1,13 @@
-//! What a gate needs of `palisade verify`: shards.
+//! What a gate needs of `palisade verify`: shards, and comparison with an earlier report.
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::process::Output;
 
-use serde_json::Value;
+use rstest::rstest;
+use serde_json::{Value, json};
 use support::{output, palisade, status, stderr, stdout};
 use tempfile::TempDir;
 
@@ -55,4 +57,99 @@ fn a_shard_reports_what_falls_into_it() {
         report["summary"]["total"].as_u64().expect("a number")
     };
     assert_eq!(of("1/2") + of("2/2"), 1);
+}
+
+/// Probes that are held in a sandbox, and breached without one: their operands are bad, so the host looks at them.
+const SELECTION: [&str; 2] = ["--only", "mnt/*mount*"];
+
+/// The report of a run of [`SELECTION`] that ends with this code.
+fn report(directory: &TempDir, arguments: &[&str], code: i32) -> Value {
+    let output = verify(directory, &[&SELECTION, arguments, &["--format", "json"]].concat());
+    assert_eq!(status(&output), code, "{} {}", stderr(&output), stdout(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn save(directory: &TempDir, report: &Value) {
+    fs::write(directory.path().join("old.json"), report.to_string()).expect("written");
+}
+
+fn probes(report: &mut Value) -> &mut Vec<Value> {
+    report["probes"].as_array_mut().expect("a list")
+}
+
+/// The changes as (id, change, was, now).
+fn changes(report: &Value) -> Vec<[Value; 4]> {
+    let changes = report["against"]["changes"].as_array().expect("a list");
+    changes.iter().map(|one| ["id", "change", "was", "now"].map(|key| one[key].clone())).collect()
+}
+
+#[test]
+fn against_its_own_report_nothing_has_changed_and_an_old_breach_does_not_count() {
+    let directory = directory();
+    let old = report(&directory, &["--runtime", "none"], 1);
+    save(&directory, &old);
+    let again = report(&directory, &["--runtime", "none", "--against", "old.json"], 0);
+    assert_eq!(changes(&again), Vec::<[Value; 4]>::new());
+    assert_eq!(again["against"]["as_before"], old["summary"]["counts"]);
+    assert_eq!(again["summary"]["counts"], old["summary"]["counts"], "the report itself is whole");
+}
+
+#[test]
+fn only_what_the_earlier_report_does_not_have_counts() {
+    let directory = directory();
+    let mut old = report(&directory, &["--runtime", "none"], 1);
+    let breached = probes(&mut old).iter().position(|probe| probe["verdict"] == "breached").expect("one");
+    let id = probes(&mut old)[breached]["id"].clone();
+    probes(&mut old)[breached]["verdict"] = json!("held");
+    save(&directory, &old);
+    let arguments = ["--runtime", "none", "--against", "old.json"];
+    let now = report(&directory, &arguments, 1);
+    assert_eq!(changes(&now), [[id.clone(), json!("new"), json!("held"), json!("breached")]]);
+
+    let text = verify(&directory, &[&SELECTION[..], &arguments].concat());
+    assert_eq!(status(&text), 1);
+    let line = format!("  new        {}  held -> breached", id.as_str().expect("text"));
+    assert!(stdout(&text).lines().any(|one| one == line), "{}", stdout(&text));
+    assert!(stdout(&text).ends_with("; 1 new\n"), "{}", stdout(&text));
+}
+
+#[test]
+fn what_is_fixed_and_what_came_and_went_is_told() {
+    let directory = directory();
+    let mut old = report(&directory, &[], 0);
+    let ids: Vec<Value> = probes(&mut old).iter().map(|probe| probe["id"].clone()).collect();
+    assert!(ids.len() > 3, "{ids:?}");
+    probes(&mut old)[0]["verdict"] = json!("breached");
+    probes(&mut old)[1]["id"] = json!("mnt/mount-of-old");
+    let mut elsewhere = probes(&mut old)[2].clone();
+    elsewhere["id"] = json!("fs/not-asked-for");
+    probes(&mut old).push(elsewhere);
+    save(&directory, &old);
+    let mut told = changes(&report(&directory, &["--against", "old.json"], 0));
+    let mut expected = vec![
+        [ids[0].clone(), json!("fixed"), json!("breached"), json!("held")],
+        [ids[1].clone(), json!("added"), Value::Null, json!("held")],
+        [json!("mnt/mount-of-old"), json!("gone"), json!("held"), Value::Null],
+    ];
+    let by_id = |a: &[Value; 4], b: &[Value; 4]| a[0].as_str().cmp(&b[0].as_str());
+    told.sort_by(by_id);
+    expected.sort_by(by_id);
+    assert_eq!(told, expected);
+}
+
+/// Told before there is a lab: nothing is printed, and nothing left.
+#[rstest]
+#[case::other_schema(r#"{"schema": "palisade.verify/2", "probes": []}"#, "palisade.verify/2")]
+#[case::control_bytes(r#"{"schema": "\u001b[2J"}"#, "\\u{1b}[2J")]
+#[case::not_json("{", "EOF")]
+#[case::other_runtime(
+    r#"{"schema": "palisade.verify/1", "subject": {"version": "", "runtime": "none", "policy": "", "host": ""}, "probes": []}"#,
+    "runtime none"
+)]
+fn a_file_that_is_no_baseline_is_a_usage_error(#[case] text: &str, #[case] says: &str) {
+    let directory = directory();
+    fs::write(directory.path().join("old.json"), text).expect("written");
+    let output = verify(&directory, &["--against", "old.json"]);
+    assert_eq!((status(&output), stdout(&output)), (2, String::new()), "{}", stderr(&output));
+    assert!(stderr(&output).contains("old.json: ") && stderr(&output).contains(says), "{}", stderr(&output));
 }

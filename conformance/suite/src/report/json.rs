@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{CaseReport, Report, Subject};
+use crate::baseline::{Comparison, What};
 use crate::catalogue::{Class, Severity, Tier};
 use crate::observation::{CanaryReport, Observation, Seen, Unseen};
 use crate::verdict::Kind;
@@ -20,6 +21,8 @@ struct Document<'a> {
     schema: &'static str,
     subject: &'a Subject,
     summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against<'a>>,
     /// By clause, where the policy says it.
     untested: &'a BTreeMap<String, String>,
     probes: Vec<Case<'a>>,
@@ -30,6 +33,13 @@ struct Summary {
     total: usize,
     counts: BTreeMap<Kind, usize>,
     duration_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Against<'a> {
+    counts: BTreeMap<What, usize>,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
 }
 
 #[derive(Serialize)]
@@ -99,6 +109,10 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             counts: report.counts(),
             duration_ms: millis(report.took),
         },
+        against: report
+            .against
+            .as_ref()
+            .map(|comparison| Against { counts: comparison.counts(), comparison }),
         untested: &report.untested,
         probes: report.cases.iter().map(case).collect(),
     };

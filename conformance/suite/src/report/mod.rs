@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use escape::escape;
 pub use redact::redact;
 
+use crate::baseline::Comparison;
 use crate::catalogue::{Class, Probe, Severity, Tier};
 use crate::entry::Entry;
 use crate::observation::{CanaryReport, Observation};
@@ -33,6 +34,8 @@ pub struct Report {
     pub untested: BTreeMap<String, String>,
     /// From the first case to the last.
     pub took: Duration,
+    /// What has changed since an earlier report, where one was given.
+    pub against: Option<Comparison>,
 }
 
 /// Who was tested, on what, by what.

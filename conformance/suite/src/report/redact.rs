@@ -13,6 +13,10 @@ pub fn redact(mut report: Report, run: &str) -> Report {
     report.subject.version = "VERSION".to_owned();
     report.subject.runtime_version = None;
     report.subject.host = "HOST".to_owned();
+    if let Some(against) = &mut report.against {
+        against.subject.version = "VERSION".to_owned();
+        against.subject.host = "HOST".to_owned();
+    }
     report.subject.host_facts = serde_json::Value::Null;
     let hide = |text: &mut String| {
         if !run.is_empty() {

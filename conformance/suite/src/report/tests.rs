@@ -43,7 +43,7 @@ fn with(probe: &Probe, verdict: Verdict, inside: Observation, outside: Observati
     case
 }
 
-fn mixed() -> Report {
+pub(crate) fn mixed() -> Report {
     let sentinel = || Observation::of(Seen::failed(EFAULT));
     let held =
         with(&prevention("mnt/chroot"), Verdict::Held, Observation::of(Seen::failed(EPERM)), sentinel());
@@ -96,7 +96,7 @@ fn mixed() -> Report {
     let mut cases = vec![held, breach, heard, over, open, known, unsupported];
     cases.sort_by(|a, b| a.id.cmp(&b.id));
     let untested = BTreeMap::from([("network.publish[0]".to_owned(), "agent.yaml:12".to_owned())]);
-    Report { subject: subject(), cases, untested, took: Duration::from_millis(3210) }
+    Report { subject: subject(), cases, untested, took: Duration::from_millis(3210), against: None }
 }
 
 fn all_held() -> Report {
@@ -126,6 +126,40 @@ fn json_of_every_verdict() {
     let mut bytes = Vec::new();
     json::write(&mut bytes, &redact(mixed(), RUN)).unwrap();
     insta::assert_snapshot!(String::from_utf8(bytes).unwrap());
+}
+
+/// As [`mixed`], compared with a run in which other things failed.
+fn compared() -> Report {
+    let mut then = all_held();
+    for (id, kind) in [("mnt/mount", Verdict::Held), ("work/python", Verdict::OverBlocked(String::new()))] {
+        then.cases.push(CaseReport::new(&prevention(id), None, kind));
+    }
+    for id in ["mnt/chroot", "mnt/umount2", "env/\x1b[2Jold"] {
+        then.cases.retain(|case| case.id != id);
+        then.cases.push(CaseReport::new(&prevention(id), None, Verdict::Breached(String::new())));
+    }
+    let mut text = Vec::new();
+    json::write(&mut text, &then).unwrap();
+    let baseline = crate::baseline::Baseline::parse("old.json", &text).unwrap();
+    let mut report = mixed();
+    let now = report.cases.iter().map(|case| (case.id.clone(), case.verdict.kind())).collect();
+    report.against = Some(baseline.comparison(&now, |_| true));
+    report
+}
+
+#[test]
+fn text_of_a_comparison() {
+    let text = plain(&redact(compared(), RUN));
+    let from = text.find("against").unwrap();
+    insta::assert_snapshot!(&text[from..]);
+}
+
+#[test]
+fn json_of_a_comparison() {
+    let mut bytes = Vec::new();
+    json::write(&mut bytes, &redact(compared(), RUN)).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    insta::assert_snapshot!(format!("{:#}", document["against"]));
 }
 
 /// What a workload printed cannot reach the terminal as it is, whatever the stream does with styles.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::{CaseReport, Report, escape};
+use crate::baseline::{Change, Comparison, What};
 use crate::catalogue::Severity;
 use crate::entry::Entry;
 use crate::observation::{Observation, Unseen};
@@ -63,6 +64,10 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         listed(out, report, kind, title)?;
     }
     untested(out, report)?;
+    if let Some(comparison) = &report.against {
+        writeln!(out)?;
+        against(out, comparison)?;
+    }
     writeln!(out)?;
     summary(out, report)
 }
@@ -203,6 +208,37 @@ fn wrapped(words: &[&str]) -> Vec<String> {
     lines
 }
 
+/// What has changed since an earlier report: one line a change of verdict, lists of what came and went.
+fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
+    let then = &comparison.subject;
+    let (name, policy, host) =
+        (printable(&comparison.report), printable(&then.policy), printable(&then.host));
+    let version = printable(&then.version);
+    writeln!(out, "{BOLD}against {name}{BOLD:#}  {DIM}policy {policy}, palisade {version}  {host}{DIM:#}")?;
+    let word = |kind: Option<Kind>| {
+        let style = kind.map_or(DIM, style);
+        format!("{style}{}{style:#}", kind.map_or("not there", Kind::word))
+    };
+    for what in What::ALL {
+        let changes: Vec<&Change> = comparison.changes.iter().filter(|one| one.change == what).collect();
+        if let (What::Added | What::Gone, false) = (what, changes.is_empty()) {
+            writeln!(out, "  {DIM}{}{DIM:#}", what.word())?;
+            let ids: Vec<String> = changes.iter().map(|change| printable(&change.id)).collect();
+            for line in wrapped(&ids.iter().map(String::as_str).collect::<Vec<_>>()) {
+                writeln!(out, "    {line}")?;
+            }
+            continue;
+        }
+        for change in changes {
+            let (was, now) = (word(change.was), word(change.now));
+            writeln!(out, "  {DIM}{:10}{DIM:#} {}  {was} -> {now}", what.word(), printable(&change.id))?;
+        }
+    }
+    let before = comparison.as_before.iter().map(|(kind, count)| format!("{count} {}", kind.word()));
+    let before = Vec::from_iter(before).join(", ");
+    writeln!(out, "  {DIM}{:10}{DIM:#} {}", "as before", if before.is_empty() { "none" } else { &before })
+}
+
 fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let counts = report.counts();
     let total = report.cases.len();
@@ -214,7 +250,13 @@ fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             write!(out, ", {style}{count} {}{style:#}", kind.word())?;
         }
     }
-    writeln!(out, " {DIM}in {:.1} s{DIM:#}", report.took.as_secs_f64())
+    write!(out, " {DIM}in {:.1} s{DIM:#}", report.took.as_secs_f64())?;
+    if let Some(comparison) = &report.against {
+        let new = comparison.counts().get(&What::New).copied().unwrap_or(0);
+        let style = if new > 0 { style(Kind::Breached) } else { BOLD };
+        write!(out, "; {style}{new} new{style:#}")?;
+    }
+    writeln!(out)
 }
 
 /// Text for one line of a terminal: printable characters as they are, everything else escaped.

@@ -13,6 +13,7 @@ fn report(verdicts: &[Verdict]) -> Report {
         cases,
         untested: Default::default(),
         took: std::time::Duration::ZERO,
+        against: None,
     }
 }
 
@@ -28,6 +29,38 @@ fn report(verdicts: &[Verdict]) -> Report {
 #[case::nothing(vec![], ExitCode::Inconclusive)]
 fn exit_codes(#[case] verdicts: Vec<Verdict>, #[case] expected: ExitCode) {
     assert_eq!(exit_code(&report(&verdicts)), expected);
+}
+
+/// What was in the earlier report does not count again; what shows nothing is no success all the same.
+#[rstest]
+#[case::as_before(vec![Verdict::Breached(String::new())], Kind::Breached, ExitCode::Held)]
+#[case::fixed(vec![Verdict::Held], Kind::Breached, ExitCode::Held)]
+#[case::new(vec![Verdict::Breached(String::new())], Kind::Held, ExitCode::Failed)]
+#[case::worse(vec![Verdict::Breached(String::new())], Kind::OverBlocked, ExitCode::Failed)]
+#[case::expired(vec![Verdict::Breached(String::new())], Kind::KnownDeviation, ExitCode::Failed)]
+#[case::lost(vec![Verdict::Held, Verdict::Inconclusive(Gap::TimedOut)], Kind::Held, ExitCode::Inconclusive)]
+#[case::open_as_before(vec![Verdict::Held, Verdict::Inconclusive(Gap::TimedOut)], Kind::Inconclusive, ExitCode::Held)]
+#[case::nothing_shown(vec![Verdict::Inconclusive(Gap::TimedOut)], Kind::Inconclusive, ExitCode::Inconclusive)]
+#[case::unsupported(vec![Verdict::Unsupported(String::new())], Kind::Unsupported, ExitCode::Inconclusive)]
+fn exit_codes_against(#[case] verdicts: Vec<Verdict>, #[case] was: Kind, #[case] expected: ExitCode) {
+    let mut report = report(&verdicts);
+    // The last one is the one in question; the others were what they are.
+    let ids: Vec<String> = (0..verdicts.len()).map(|number| format!("fs/x{number}")).collect();
+    for (case, id) in report.cases.iter_mut().zip(&ids) {
+        case.id.clone_from(id);
+    }
+    let now: BTreeMap<String, Kind> = ids.into_iter().zip(verdicts.iter().map(Verdict::kind)).collect();
+    let mut then = now.clone();
+    then.last_entry().unwrap().insert(was);
+    report.against = Some(crate::baseline::tests::of(then).comparison(&now, |_| true));
+    assert_eq!(exit_code(&report), expected);
+}
+
+#[test]
+fn a_report_about_something_else_is_a_usage_error() {
+    let against = Some(crate::baseline::tests::of(BTreeMap::new()));
+    let other = Options { against, runtime: "none".to_owned(), ..options() };
+    assert_eq!(verify(&other), ExitCode::Usage);
 }
 
 #[rstest]
@@ -58,6 +91,7 @@ fn options() -> Options {
         only: None,
         tier: Selection::Standard,
         shard: None,
+        against: None,
         format: Format::Text,
         color: ColorChoice::Never,
         list: false,
