@@ -17,6 +17,7 @@ pub mod adapters;
 pub mod baseline;
 pub mod catalogue;
 pub mod entry;
+pub mod explain;
 pub mod glob;
 pub mod judge;
 pub mod known;

@@ -37,6 +37,8 @@ pub(crate) enum Verb {
                             nothing selected"
     )]
     Verify(Verify),
+    /// Explain what `verify` tries
+    Probes(Probes),
     /// Print what this host can enforce
     Host(Host),
     /// Check a policy file
@@ -195,6 +197,39 @@ pub(crate) struct Plan {
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Probes {
+    #[command(subcommand)]
+    pub(crate) verb: ProbesVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProbesVerb {
+    /// List the probes that apply to a policy, those that run only when selected too
+    List {
+        /// A policy file, or the name of a built-in policy (default, agent)
+        #[arg(long, value_name = "FILE|NAME")]
+        policy: Option<OsString>,
+        /// Only probes whose id matches
+        #[arg(long, value_name = "GLOB")]
+        only: Option<String>,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Explain one: what it tries, why, what must be seen, and what shows that the refusal is the sandbox's
+    Show {
+        /// The probe
+        id: String,
+        /// A policy file, or the name of a built-in policy (default, agent)
+        #[arg(long, value_name = "FILE|NAME")]
+        policy: Option<OsString>,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
 }
 
 #[derive(Args, Debug)]

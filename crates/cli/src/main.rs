@@ -10,6 +10,7 @@ mod host;
 mod message;
 mod narrow;
 mod plan;
+mod probes;
 mod report;
 mod run;
 mod source;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Verb::Stop(stop) => entries::stop(&stop),
         Verb::Plan(plan) => plan::plan(&plan),
         Verb::Verify(verify) => verify::verify(&verify, inner),
+        Verb::Probes(arguments) => probes::probes(&arguments),
         Verb::Host(host) => host::host(&host),
         Verb::Policy(check) => check::check(&check),
     }

@@ -56,6 +56,10 @@ fn run_with_policy(directory: &Path, policy: &str) -> std::process::Output {
 #[case::baseline_is_text(&["verify", "--against", "/etc/passwd"], 2, "not a report")]
 #[case::baseline_of_several(&["verify", "--backend", "all", "--against", "x.json"], 2, "one backend")]
 #[case::baseline_of_a_list(&["verify", "--list", "--against", "x.json"], 2, "--against")]
+#[case::no_such_probe(&["probes", "show", "no/such/probe"], 2, "no/such/probe")]
+#[case::no_probe_matches(&["probes", "list", "--only", "no/such/*"], 3, "no/such/*")]
+#[case::probes_no_policy(&["probes", "list", "--policy", "no-such.yaml"], 2, "no-such.yaml")]
+#[case::probes_unknown_flag(&["probes", "list", "--frobnicate"], 2, "--frobnicate")]
 #[case::check_no_policy(&["policy", "check", "no-such.yaml"], 2, "no-such.yaml")]
 fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
     let directory = directory();

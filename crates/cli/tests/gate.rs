@@ -153,3 +153,29 @@ fn a_file_that_is_no_baseline_is_a_usage_error(#[case] text: &str, #[case] says:
     assert_eq!((status(&output), stdout(&output)), (2, String::new()), "{}", stderr(&output));
     assert!(stderr(&output).contains("old.json: ") && stderr(&output).contains(says), "{}", stderr(&output));
 }
+
+#[test]
+fn every_probe_of_a_list_can_be_shown() {
+    let directory = directory();
+    let probes = |arguments: &[&str]| output(palisade(directory.path()).arg("probes").args(arguments));
+    let listed = ids(&probes(&["list"]));
+    let verified = ids(&verify(&directory, &["--list"]));
+    assert!(verified.iter().all(|id| listed.contains(id)), "{listed:?}");
+    assert_eq!(ids(&probes(&["list", "--only", "mnt/mount"])), ["mnt/mount"]);
+
+    let shown = probes(&["show", "mnt/mount"]);
+    let text = stdout(&shown);
+    for part in [
+        "mnt/mount  must be denied, ",
+        "SPEC.md MNT-1: The workload cannot mount",
+        "  control    ",
+        "  outside    EFAULT",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let shown: Value =
+        serde_json::from_slice(&probes(&["show", "mnt/mount", "--format", "json"]).stdout).expect("JSON");
+    let all: Value = serde_json::from_slice(&probes(&["list", "--format", "json"]).stdout).expect("JSON");
+    assert!(all.as_array().expect("a list").contains(&shown));
+    assert_eq!(shown["spec"], "MNT-1");
+}
