@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::catalogue::{self, Class, Need, Outside, Probe, Severity, Tier, Workload};
 use crate::lab::World;
-use crate::report::{CaseReport, text::printable};
+use crate::report::{CaseReport, printable};
 
 const SPEC: &str = include_str!("../../SPEC.md");
 

@@ -21,13 +21,16 @@ use crate::judge::{Evidence, judge};
 use crate::known::{self, Day, Deviation};
 use crate::lab::{self, Lab, LabOptions, World};
 use crate::observation::Observation;
-use crate::report::{CaseReport, Report, Subject, json, text};
+use crate::report::{CaseReport, Report, Subject, json, printable, text};
 use crate::run::declare::{self, Declared};
 use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
 pub use crate::shard::Shard;
 use crate::verdict::Kind;
 use crate::{glob, mutants, smoke, untested};
+
+use outputs::Files;
+pub use outputs::Output;
 
 /// First argument of the program as the inner stage; the arguments of the outer one follow.
 pub const SUITE: &str = "__suite";
@@ -52,13 +55,13 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// The form of a report.
+/// The form of what goes to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For a person.
     #[default]
     Text,
-    /// For a program: [`json::SCHEMA`].
+    /// For a program: [`json::SCHEMA`](crate::report::json::SCHEMA).
     Json,
 }
 
@@ -101,8 +104,10 @@ pub struct Options {
     pub shard: Option<Shard>,
     /// An earlier report; then only what differs from it counts for the exit code.
     pub against: Option<Baseline>,
-    /// The form of the report.
+    /// The form of the report on standard output.
     pub format: Format,
+    /// Files that get the report too.
+    pub outputs: Vec<Output>,
     /// Whether to use colours.
     pub color: ColorChoice,
     /// Only list the probes.
@@ -186,12 +191,24 @@ fn outside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
     check_baseline(options)?;
     select(options, &described(options))?;
-    Ok(match lab::enter(lab::inner_arguments(SUITE))? {
+    let files = Files::create(&options.outputs)?;
+    let entered = lab::enter_carrying(lab::inner_arguments(SUITE), files.carrier());
+    let filled = files.fill();
+    let code = match entered? {
         0 => ExitCode::Held,
         1 => ExitCode::Failed,
         2 => ExitCode::Usage,
         _ => ExitCode::Inconclusive,
-    })
+    };
+    match filled {
+        Err(lost) if code == ExitCode::Held => Err(lost),
+        // Nothing that is said about a file makes what was found better.
+        Err(lost) => {
+            eprintln!("error: {}", lost.what);
+            Ok(code)
+        }
+        Ok(()) => Ok(code),
+    }
 }
 
 /// The lab as it would be.
@@ -224,7 +241,7 @@ fn check_baseline(options: &Options) -> Result<(), Failure> {
     let Some(baseline) = &options.against else { return Ok(()) };
     baseline.check(&options.runtime, options.entry).map_err(|error| Failure {
         code: ExitCode::Usage,
-        what: text::printable(&error.to_string()),
+        what: printable(&error.to_string()),
         hint: Some(error.hint().to_owned()),
     })
 }
@@ -296,6 +313,7 @@ fn finished(written: io::Result<()>) -> io::Result<()> {
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
     check_baseline(options)?;
+    let carrier = outputs::inherited(&options.outputs)?;
     let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
     let ports = catalogue::ports(&options.policy);
     let lab = lab::build(&LabOptions {
@@ -332,6 +350,9 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
     let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
     let probes = select(options, lab.world())?;
     let report = report(options, &runner, adapter.as_ref(), version, &probes)?;
+    if let Some(carrier) = carrier {
+        outputs::carry(carrier, &options.outputs, &report)?;
+    }
     write(options, &report)?;
     Ok(exit_code(&report))
 }
@@ -549,5 +570,6 @@ fn exit_code(report: &Report) -> ExitCode {
     }
 }
 
+mod outputs;
 #[cfg(test)]
 mod tests;

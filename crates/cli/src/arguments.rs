@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use palisade_conformance::verify::Shard;
+use palisade_conformance::verify::{Output, Shard};
 
 /// Run an untrusted command under a declared policy, and prove that the policy holds.
 #[derive(Debug, Parser)]
@@ -284,6 +285,11 @@ pub(crate) struct Verify {
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Write the report to a file too, in the form that its extension says: .json, .xml (JUnit), .md (Markdown for a job summary),
+    /// .tap (TAP 14) or .txt; may be given several times
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Output::at))]
+    #[arg(conflicts_with_all = ["list", "mutants"])]
+    pub(crate) out: Vec<Output>,
     /// List the probes and run nothing
     #[arg(long)]
     pub(crate) list: bool,

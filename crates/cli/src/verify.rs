@@ -38,6 +38,11 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             );
             ExitCode::from(message::USAGE)
         }
+        _ if !arguments.out.is_empty() => {
+            let hint = "verify each backend by itself, with a file of its own";
+            message::error("--out: a file holds the report of one backend", Some(hint));
+            ExitCode::from(message::USAGE)
+        }
         // What is wrong with the policy is no backend's fault.
         several => match source::load(arguments.policy.as_deref()) {
             Ok(_) => each(several, arguments.format),
@@ -164,6 +169,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             Format::Text => suite::Format::Text,
             Format::Json => suite::Format::Json,
         },
+        outputs: arguments.out.clone(),
         color: anstream::ColorChoice::Auto,
         list: arguments.list,
         repeat: arguments.repeat,

@@ -60,6 +60,12 @@ fn run_with_policy(directory: &Path, policy: &str) -> std::process::Output {
 #[case::no_probe_matches(&["probes", "list", "--only", "no/such/*"], 3, "no/such/*")]
 #[case::probes_no_policy(&["probes", "list", "--policy", "no-such.yaml"], 2, "no-such.yaml")]
 #[case::probes_unknown_flag(&["probes", "list", "--frobnicate"], 2, "--frobnicate")]
+#[case::report_of_no_form(&["verify", "--out", "r.pdf"], 2, ".json")]
+#[case::report_that_cannot_be(&["verify", "--out", "no/such/r.json"], 2, "no/such/r.json")]
+#[case::report_of_a_list(&["verify", "--list", "--out", "r.json"], 2, "--out")]
+#[case::report_of_several(&["verify", "--backend", "gateway,pasta", "--out", "r.json"], 2, "one backend")]
+#[case::report_without_policy(&["verify", "--policy", "no-such.yaml", "--out", "r.json"], 2, "no-such.yaml")]
+#[case::report_of_nothing(&["verify", "--only", "no/such/probe", "--out", "r.json"], 3, "no/such/probe")]
 #[case::check_no_policy(&["policy", "check", "no-such.yaml"], 2, "no-such.yaml")]
 fn bad_arguments_are_told(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
     let directory = directory();

@@ -69,5 +69,5 @@ pub use canary::{Canary, Endpoint, Hit, Proto};
 pub use error::LabError;
 pub use mounts::PlantedMount;
 pub use network::link;
-pub use stage::{LAB_DECOY, LAB_INIT, dispatch, enter};
+pub use stage::{LAB_DECOY, LAB_INIT, dispatch, enter, enter_carrying};
 pub use world::World;

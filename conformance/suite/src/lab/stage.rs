@@ -13,8 +13,9 @@
 //! Nothing here opens a socket or probes anything.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,6 +24,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::Signal;
 
@@ -37,6 +39,9 @@ pub const LAB_INIT: &str = "__lab-init";
 /// First argument of the program as the decoy process.
 pub const LAB_DECOY: &str = "__lab-decoy";
 
+/// What stands for the number of a carrier where there is none.
+const NOTHING: &str = "-";
+
 /// Exit status of a lab whose first process could not do its part; it has then said why on standard error.
 const INIT_FAILED: u8 = 3;
 
@@ -49,8 +54,9 @@ pub fn dispatch() -> Option<u8> {
     let first = arguments.next()?;
     if first == LAB_INIT {
         let told = arguments.next().unwrap_or_default();
+        let carrier = arguments.next().unwrap_or_default();
         let inner: Vec<OsString> = arguments.collect();
-        Some(init(&told, &inner).unwrap_or_else(|e| {
+        Some(init(&told, &carrier, &inner).unwrap_or_else(|e| {
             tell(&e);
             INIT_FAILED
         }))
@@ -79,6 +85,15 @@ fn tell(error: &LabError) {
 /// When the host forbids one of the namespaces; nothing has been probed then. [`LabError::hint`] tells which setting
 /// of the host is in the way.
 pub fn enter(argv_of_inner: Vec<OsString>) -> Result<u8, LabError> {
+    enter_carrying(argv_of_inner, None)
+}
+
+/// [`enter`], with something that the inner program is to write to as its standard input, instead of nothing. It must be a file
+/// that can be opened again for writing, such as a memfd.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_carrying(argv_of_inner: Vec<OsString>, carrier: Option<&OwnedFd>) -> Result<u8, LabError> {
     let outer = Namespaces::of("self").during(|| "read /proc/self/ns".to_owned())?;
     // Before the cgroup namespace, in which every path would begin at this process's own group.
     let own_groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -95,10 +110,14 @@ pub fn enter(argv_of_inner: Vec<OsString>) -> Result<u8, LabError> {
     if rootless {
         caps::keep_over_exec().during(|| "raise ambient capabilities".to_owned())?;
     }
+    if let Some(carrier) = carrier {
+        fcntl_setfd(carrier, FdFlags::empty()).during(|| "hand the carrier on".to_owned())?;
+    }
     let mut child = Command::new(EXE)
         .arg0(own_name())
         .arg(LAB_INIT)
         .arg(outer.to_word())
+        .arg(carrier.map_or_else(|| NOTHING.to_owned(), |carrier| carrier.as_raw_fd().to_string()))
         .args(argv_of_inner)
         .stdin(Stdio::piped())
         .spawn()
@@ -185,7 +204,7 @@ fn namespace_hint(errno: Errno, limit: &str) -> String {
 }
 
 /// The life of process 1: never returns before the suite has ended.
-fn init(told: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
+fn init(told: &OsString, carrier: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
     let outer = Namespaces::parse(&told.to_string_lossy());
     let here = Namespaces::of("self").during(|| "read /proc/self/ns".to_owned())?;
     // Before the first mount: not in the caller's mount namespace, whoever started this.
@@ -195,7 +214,8 @@ fn init(told: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
     }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .during(|| "prctl(PDEATHSIG)".to_owned())?;
-    close_inherited()?;
+    let carrier = reopened(carrier)?;
+    close_inherited(&carrier)?;
     // Nothing is started before the lab is bounded.
     io::stdin().read_exact(&mut [0]).during(|| "wait for the lab's bounds".to_owned())?;
     watch_lifeline()?;
@@ -213,20 +233,34 @@ fn init(told: &OsString, argv_of_inner: &[OsString]) -> Result<u8, LabError> {
     let suite = Command::new(EXE)
         .arg0(own_name())
         .args(argv_of_inner)
-        .stdin(Stdio::null())
+        .stdin(carrier.map_or_else(Stdio::null, Stdio::from))
         .spawn()
         .during(|| "start the suite in the lab".to_owned())?;
     reap_until(i32::try_from(suite.id()).unwrap_or(i32::MAX))
 }
 
-/// Closes what the caller left open besides the standard descriptors: in the lab only the leaks that the world names
-/// are to be inherited. Called before this process has opened anything itself.
-fn close_inherited() -> Result<(), LabError> {
+/// The carrier of that number, opened anew: a number alone is no proof that the descriptor is this program's.
+fn reopened(carrier: &OsString) -> Result<Option<File>, LabError> {
+    if carrier == NOTHING {
+        return Ok(None);
+    }
+    let path = Path::new("/proc/self/fd").join(carrier);
+    File::options().write(true).open(path).map(Some).during(|| "open the carrier".to_owned())
+}
+
+/// Closes what the caller left open besides the standard descriptors and the carrier: in the lab only the leaks that the world
+/// names are to be inherited. Called before this process has opened anything else.
+fn close_inherited(carrier: &Option<File>) -> Result<(), LabError> {
+    let own = carrier.as_ref().map(AsRawFd::as_raw_fd);
     let list = || -> io::Result<Vec<i32>> {
         let names = fs::read_dir("/proc/self/fd")?.map(|e| Ok(e?.file_name()));
         Ok(names.collect::<io::Result<Vec<_>>>()?.iter().filter_map(|n| n.to_str()?.parse().ok()).collect())
     };
-    for fd in list().during(|| "list open descriptors".to_owned())?.into_iter().filter(|&fd| fd > 2) {
+    for fd in list()
+        .during(|| "list open descriptors".to_owned())?
+        .into_iter()
+        .filter(|&fd| fd > 2 && Some(fd) != own)
+    {
         // The descriptor of the listing itself is closed already.
         let _ = nix::unistd::close(fd);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::report::text::printable;
+use crate::report::printable;
 
 /// Name and version of the JSON form.
 pub const SCHEMA: &str = "palisade.mutants/1";

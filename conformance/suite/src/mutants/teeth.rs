@@ -13,7 +13,7 @@ use super::derive::{About, Mutant};
 use super::order::{Nearness, nearness};
 use super::vacuous;
 use crate::catalogue::{Class, Probe};
-use crate::report::text::printable;
+use crate::report::printable;
 use crate::run::place::Place;
 use crate::verdict::Kind;
 use crate::verify::{Format, Options};

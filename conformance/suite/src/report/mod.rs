@@ -1,11 +1,17 @@
 //! What a person or a program reads of a run.
 //!
-//! A [`Report`] is data, complete and ordered by probe id; [`text`] and [`json`] write it. Neither runs or judges anything.
-//! Everything that a workload could have influenced is escaped before it reaches a terminal.
+//! A [`Report`] is data, complete and ordered by probe id; there is one module for each [`Form`] that writes it. None of them
+//! runs or judges anything. Everything that a workload or a policy could have influenced is escaped before it reaches a terminal,
+//! a browser or a parser.
 
 mod escape;
+mod evidence;
+mod form;
 pub mod json;
+pub mod junit;
+pub mod markdown;
 mod redact;
+pub mod tap;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -14,6 +20,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use escape::escape;
+pub(crate) use evidence::printable;
+pub use form::Form;
 pub use redact::redact;
 
 use crate::baseline::Comparison;
@@ -153,6 +161,43 @@ impl Report {
     /// How many verdicts of each kind there are. Kinds that do not occur are missing.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         count(self.cases.iter())
+    }
+
+    /// The outcome in one line: the worst that there is, and how often there is what.
+    pub fn headline(&self) -> String {
+        let counts = self.counts();
+        let worst = [
+            Kind::Breached,
+            Kind::OverBlocked,
+            Kind::UnexpectedPass,
+            Kind::Inconclusive,
+            Kind::Held,
+            Kind::KnownDeviation,
+        ];
+        let worst = worst.into_iter().find(|kind| counts.contains_key(kind));
+        let counted: Vec<String> = Kind::ALL
+            .iter()
+            .filter_map(|kind| counts.get(kind).map(|count| format!("{count} {}", kind.word())))
+            .collect();
+        let total = self.cases.len();
+        let probes = if total == 1 { "probe" } else { "probes" };
+        // Nothing but unsupported probes has shown nothing.
+        let worst = worst.map_or("nothing shown", Kind::word);
+        format!("{worst} ({total} {probes}: {})", counted.join(", "))
+    }
+
+    /// The ids of the cases of one kind by reason, since one lack of the host is the reason of many.
+    pub fn by_reason(&self, kind: Kind) -> BTreeMap<String, Vec<&str>> {
+        let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for case in self.of(kind) {
+            by_reason.entry(case.verdict.why().unwrap_or_default()).or_default().push(&case.id);
+        }
+        by_reason
+    }
+
+    /// The cases of one kind.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(move |case| case.verdict.kind() == kind)
     }
 
     /// The groups in order of name, with their counts.

@@ -8,6 +8,8 @@ use crate::observation::{Seen, Unseen};
 use crate::verdict::Gap;
 use palisade_probe::attempt;
 
+mod forms;
+
 const RUN: &str = "0123456789abcdef";
 
 pub(crate) fn subject() -> Subject {
@@ -160,6 +162,27 @@ fn json_of_a_comparison() {
     json::write(&mut bytes, &redact(compared(), RUN)).unwrap();
     let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     insta::assert_snapshot!(format!("{:#}", document["against"]));
+}
+
+fn written(form: Form, report: &Report) -> String {
+    let mut bytes = Vec::new();
+    form.write(&mut bytes, report).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn junit_of_every_verdict() {
+    insta::assert_snapshot!(written(Form::Junit, &redact(mixed(), RUN)));
+}
+
+#[test]
+fn markdown_of_every_verdict() {
+    insta::assert_snapshot!(written(Form::Markdown, &redact(mixed(), RUN)));
+}
+
+#[test]
+fn tap_of_every_verdict() {
+    insta::assert_snapshot!(written(Form::Tap, &redact(mixed(), RUN)));
 }
 
 /// What a workload printed cannot reach the terminal as it is, whatever the stream does with styles.

@@ -1,15 +1,13 @@
 //! The report that a person reads.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{CaseReport, Report, escape};
+use super::evidence::{evidence, printable};
+use super::{CaseReport, Report};
 use crate::baseline::{Change, Comparison, What};
-use crate::catalogue::Severity;
 use crate::entry::Entry;
-use crate::observation::{Observation, Unseen};
 use crate::verdict::Kind;
 
 /// Columns of the lists at the end.
@@ -54,7 +52,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     groups(out, report)?;
     for kind in [Kind::Breached, Kind::OverBlocked, Kind::UnexpectedPass, Kind::Inconclusive] {
-        for case in report.cases.iter().filter(|case| case.verdict.kind() == kind) {
+        for case in report.of(kind) {
             writeln!(out)?;
             in_full(out, report, case)?;
         }
@@ -91,76 +89,19 @@ fn groups(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 fn in_full(out: &mut dyn Write, report: &Report, case: &CaseReport) -> io::Result<()> {
     let kind = case.verdict.kind();
     let style = style(kind);
-    let severity = match case.severity {
-        Severity::Critical => "critical",
-        Severity::High => "high",
-        Severity::Medium => "medium",
-        Severity::Low => "low",
-    };
+    let severity = case.severity.word();
     let word = kind.word().to_uppercase();
     writeln!(out, "{style}{word}{style:#}  {BOLD}{}{BOLD:#}  {DIM}{severity}{DIM:#}", printable(&case.id))?;
     writeln!(out, "  {}", printable(&case.requirement))?;
-    // "expected X, saw Y" is what the next lines say.
-    if let Some(why) = case.verdict.why().filter(|why| !why.starts_with("expected ")) {
-        field(out, "why", &why)?;
+    for (label, value) in evidence(report, case) {
+        writeln!(out, "  {DIM}{label:10}{DIM:#} {value}")?;
     }
-    field(out, "operation", &case.operation)?;
-    field(out, "expected", &case.expected)?;
-    observation(out, "inside", case.inside.as_ref())?;
-    observation(out, "outside", case.outside.as_ref())?;
-    if let Some(canary) = &case.canary {
-        let heard = canary.heard.as_deref().unwrap_or("silent");
-        let alive = canary.alive.as_ref().map_or_else(|why| format!("dead: {why}"), |()| "alive".to_owned());
-        field(out, "canary", &format!("{}: {heard}, {alive}", canary.canary))?;
-    }
-    let place = case.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
-    field(out, "policy", &format!("{}{place}", case.clause))?;
-    field(out, "contract", &format!("SPEC.md {}", case.spec))?;
-    field(out, "reproduce", &reproduce(report, case))
-}
-
-/// The command that runs this one probe again.
-fn reproduce(report: &Report, case: &CaseReport) -> String {
-    let subject = &report.subject;
-    let runtime = match subject.runtime.as_str() {
-        "palisade" => String::new(),
-        other => format!(" --runtime {other}"),
-    };
-    format!("palisade verify --policy {}{runtime} --only {}", subject.policy_argument, case.id)
-}
-
-fn observation(out: &mut dyn Write, label: &str, observation: Option<&Observation>) -> io::Result<()> {
-    let Some(observation) = observation else { return field(out, label, "not run") };
-    let shown = match &observation.attempt {
-        Ok(seen) => seen.to_string(),
-        Err(Unseen::NotStarted(why)) => format!("not started: {why}"),
-        Err(Unseen::NotAttempted(why)) => format!("not attempted: {why}"),
-        Err(Unseen::TimedOut) => "timed out".to_owned(),
-        Err(Unseen::Harness(why)) => format!("suite failed: {why}"),
-    };
-    field(out, label, &shown)?;
-    if let Err(why) = &observation.setup {
-        field(out, "", &format!("set-up failed: {why}"))?;
-    }
-    if let Err(why) = &observation.control {
-        field(out, "", &format!("control failed: {why}"))?;
-    }
-    match observation.stderr.is_empty() {
-        true => Ok(()),
-        false => field(out, "", &format!("stderr: {}", observation.stderr)),
-    }
-}
-
-fn field(out: &mut dyn Write, label: &str, value: &str) -> io::Result<()> {
-    writeln!(out, "  {DIM}{label:10}{DIM:#} {}", printable(value))
+    Ok(())
 }
 
 /// The cases of one kind by reason, since one lack of the host is the reason of many.
 fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::Result<()> {
-    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for case in report.cases.iter().filter(|case| case.verdict.kind() == kind) {
-        by_reason.entry(case.verdict.why().unwrap_or_default()).or_default().push(&case.id);
-    }
+    let by_reason = report.by_reason(kind);
     if by_reason.is_empty() {
         return Ok(());
     }
@@ -172,6 +113,7 @@ fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::
             None => (reason.as_str(), ""),
         };
         writeln!(out, "  {DIM}{shown}{more}{DIM:#}")?;
+        let ids: Vec<String> = ids.into_iter().map(printable).collect();
         for line in wrapped(&ids) {
             writeln!(out, "    {line}")?;
         }
@@ -194,7 +136,7 @@ fn untested(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 }
 
 /// The words in lines of at most [`WIDTH`] columns, as far as words allow.
-fn wrapped(words: &[&str]) -> Vec<String> {
+fn wrapped(words: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words {
         match lines.last_mut() {
@@ -202,7 +144,7 @@ fn wrapped(words: &[&str]) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push((*word).to_owned()),
+            _ => lines.push(word.clone()),
         }
     }
     lines
@@ -224,7 +166,7 @@ fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
         if let (What::Added | What::Gone, false) = (what, changes.is_empty()) {
             writeln!(out, "  {DIM}{}{DIM:#}", what.word())?;
             let ids: Vec<String> = changes.iter().map(|change| printable(&change.id)).collect();
-            for line in wrapped(&ids.iter().map(String::as_str).collect::<Vec<_>>()) {
+            for line in wrapped(&ids) {
                 writeln!(out, "    {line}")?;
             }
             continue;
@@ -257,16 +199,4 @@ fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         write!(out, "; {style}{new} new{style:#}")?;
     }
     writeln!(out)
-}
-
-/// Text for one line of a terminal: printable characters as they are, everything else escaped.
-pub(crate) fn printable(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            ' '..='~' => clean.push(character),
-            other => clean.push_str(&escape(other.to_string().as_bytes())),
-        }
-    }
-    clean
 }

@@ -93,6 +93,7 @@ fn options() -> Options {
         shard: None,
         against: None,
         format: Format::Text,
+        outputs: Vec::new(),
         color: ColorChoice::Never,
         list: false,
         repeat: 1,
