@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Report, json, junit, markdown, tap, text};
+use super::{Report, json, junit, markdown, sarif, tap, text};
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,16 +17,19 @@ pub enum Form {
     Junit,
     /// For a job summary or a comment: [`markdown`].
     Markdown,
+    /// For code scanning: [`sarif`].
+    Sarif,
     /// For a test harness: [`tap`].
     Tap,
 }
 
 impl Form {
     /// The extensions of files, each with what is in such a file.
-    pub const EXTENSIONS: [(&str, Self); 5] = [
+    pub const EXTENSIONS: [(&str, Self); 6] = [
         ("txt", Self::Text),
         ("json", Self::Json),
         ("xml", Self::Junit),
+        ("sarif", Self::Sarif),
         ("md", Self::Markdown),
         ("tap", Self::Tap),
     ];
@@ -47,6 +50,7 @@ impl Form {
             Self::Json => json::write(out, report),
             Self::Junit => junit::write(out, report),
             Self::Markdown => markdown::write(out, report),
+            Self::Sarif => sarif::write(out, report),
             Self::Tap => tap::write(out, report),
         }
     }

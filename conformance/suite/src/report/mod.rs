@@ -11,6 +11,7 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 mod redact;
+pub mod sarif;
 pub mod tap;
 pub mod text;
 

@@ -181,6 +181,11 @@ fn markdown_of_every_verdict() {
 }
 
 #[test]
+fn sarif_of_every_verdict() {
+    insta::assert_snapshot!(written(Form::Sarif, &redact(mixed(), RUN)));
+}
+
+#[test]
 fn tap_of_every_verdict() {
     insta::assert_snapshot!(written(Form::Tap, &redact(mixed(), RUN)));
 }

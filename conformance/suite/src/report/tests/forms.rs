@@ -199,3 +199,30 @@ fn a_summary_never_outgrows_what_is_shown() {
     let shown = text.matches("<details>").count();
     assert!(text.contains(&format!("and {} more, for which there is no room here", 5_000 - shown)));
 }
+
+/// What the standard and GitHub require of each member, and nothing but what is wrong as a result.
+#[test]
+fn sarif_has_what_is_required() {
+    for report in [mixed(), hostile()] {
+        let log: serde_json::Value = serde_json::from_str(&written(Form::Sarif, &report)).unwrap();
+        assert_eq!(log["version"], "2.1.0");
+        let run = &log["runs"][0];
+        let driver = &run["tool"]["driver"];
+        assert!(driver["name"].is_string() && run["invocations"][0]["executionSuccessful"].is_boolean());
+        let results = run["results"].as_array().unwrap();
+        let levels: Vec<_> = results.iter().map(|result| result["level"].as_str().unwrap()).collect();
+        assert_eq!(levels, ["error", "error", "warning"]);
+        for result in results {
+            let rule = &driver["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+            assert!(result["ruleId"].is_string() && rule["id"] == result["ruleId"]);
+            assert!(rule["shortDescription"]["text"].is_string() && rule["help"]["text"].is_string());
+            assert!(result["message"]["text"].as_str().is_some_and(|text| text.len() <= 1024));
+            let place = &result["locations"][0]["physicalLocation"];
+            assert_eq!(place["region"]["startLine"], 12);
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            assert!(uri.chars().all(|c| c.is_ascii_alphanumeric() || "/.-_~%".contains(c)), "{uri}");
+        }
+        let told = run["invocations"][0]["toolExecutionNotifications"].as_array().unwrap();
+        assert_eq!(told.len(), 1);
+    }
+}
