@@ -285,7 +285,7 @@ pub(crate) struct Verify {
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// Write the report to a file too, in the form that its extension says: .json, .xml (JUnit), .sarif, .md (Markdown for a job summary),
+    /// Write the report to a file too, in the form that its extension says: .json, .xml (JUnit), .sarif, .html, .md (Markdown for a job summary),
     /// .tap (TAP 14) or .txt; may be given several times
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Output::at))]
     #[arg(conflicts_with_all = ["list", "mutants"])]

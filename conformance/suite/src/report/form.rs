@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Report, json, junit, markdown, sarif, tap, text};
+use super::{Report, html, json, junit, markdown, sarif, tap, text};
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Form {
     Json,
     /// For the test view of a CI system: [`junit`].
     Junit,
+    /// For a browser: [`html`].
+    Html,
     /// For a job summary or a comment: [`markdown`].
     Markdown,
     /// For code scanning: [`sarif`].
@@ -25,11 +27,12 @@ pub enum Form {
 
 impl Form {
     /// The extensions of files, each with what is in such a file.
-    pub const EXTENSIONS: [(&str, Self); 6] = [
+    pub const EXTENSIONS: [(&str, Self); 7] = [
         ("txt", Self::Text),
         ("json", Self::Json),
         ("xml", Self::Junit),
         ("sarif", Self::Sarif),
+        ("html", Self::Html),
         ("md", Self::Markdown),
         ("tap", Self::Tap),
     ];
@@ -49,6 +52,7 @@ impl Form {
             Self::Text => text::write(out, report),
             Self::Json => json::write(out, report),
             Self::Junit => junit::write(out, report),
+            Self::Html => html::write(out, report),
             Self::Markdown => markdown::write(out, report),
             Self::Sarif => sarif::write(out, report),
             Self::Tap => tap::write(out, report),

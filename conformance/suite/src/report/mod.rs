@@ -7,6 +7,7 @@
 mod escape;
 mod evidence;
 mod form;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
@@ -164,8 +165,8 @@ impl Report {
         count(self.cases.iter())
     }
 
-    /// The outcome in one line: the worst that there is, and how often there is what.
-    pub fn headline(&self) -> String {
+    /// The worst that there is; nothing where nothing was shown, since all is unsupported.
+    pub fn worst(&self) -> Option<Kind> {
         let counts = self.counts();
         let worst = [
             Kind::Breached,
@@ -175,15 +176,19 @@ impl Report {
             Kind::Held,
             Kind::KnownDeviation,
         ];
-        let worst = worst.into_iter().find(|kind| counts.contains_key(kind));
+        worst.into_iter().find(|kind| counts.contains_key(kind))
+    }
+
+    /// The outcome in one line: the worst that there is, and how often there is what.
+    pub fn headline(&self) -> String {
+        let counts = self.counts();
         let counted: Vec<String> = Kind::ALL
             .iter()
             .filter_map(|kind| counts.get(kind).map(|count| format!("{count} {}", kind.word())))
             .collect();
         let total = self.cases.len();
         let probes = if total == 1 { "probe" } else { "probes" };
-        // Nothing but unsupported probes has shown nothing.
-        let worst = worst.map_or("nothing shown", Kind::word);
+        let worst = self.worst().map_or("nothing shown", Kind::word);
         format!("{worst} ({total} {probes}: {})", counted.join(", "))
     }
 

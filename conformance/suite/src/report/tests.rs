@@ -181,6 +181,11 @@ fn markdown_of_every_verdict() {
 }
 
 #[test]
+fn html_of_every_verdict() {
+    insta::assert_snapshot!(written(Form::Html, &redact(mixed(), RUN)));
+}
+
+#[test]
 fn sarif_of_every_verdict() {
     insta::assert_snapshot!(written(Form::Sarif, &redact(mixed(), RUN)));
 }

@@ -103,6 +103,39 @@ fn no_text_becomes_markup() {
     assert_eq!(markdown.matches("\n<details>").count(), markdown.matches("\n</details>\n").count());
 }
 
+/// Every tag that is opened is closed in its place, and text is never one of them.
+#[test]
+fn html_is_what_another_parser_reads() {
+    const READ: &str = "
+import sys
+from html.parser import HTMLParser
+class Reader(HTMLParser):
+    open, tags, text = [], set(), ''
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        assert not [name for name, _ in attributes if name.startswith('on') or name in ('src', 'href')], attributes
+        if tag not in ('meta', 'br'): self.open.append(tag)
+    def handle_endtag(self, tag): assert self.open.pop() == tag, tag
+    def handle_data(self, data): self.text += data
+reader = Reader()
+reader.feed(sys.stdin.read())
+reader.close()
+assert reader.open == [], reader.open
+print(sorted(reader.tags))
+print('<script>alert(1)</script>' in reader.text)
+";
+    let read = |report: &Report| {
+        let said = python(READ, &written(Form::Html, report));
+        let (tags, is_text) = said.trim_end().split_once('\n').unwrap();
+        (tags.to_owned(), is_text.to_owned())
+    };
+    let mut harmless = mixed();
+    harmless.against = compared().against;
+    let (tags, _) = read(&harmless);
+    assert!(tags.contains("'details'") && tags.contains("'table'"), "{tags}");
+    assert_eq!(read(&Report { against: harmless.against, ..hostile() }), (tags, "True".to_owned()));
+}
+
 #[test]
 fn junit_is_what_another_parser_reads() {
     const READ: &str = "
