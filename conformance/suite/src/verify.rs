@@ -61,7 +61,7 @@ pub enum Format {
     /// For a person.
     #[default]
     Text,
-    /// For a program: [`json::SCHEMA`](crate::report::json::SCHEMA).
+    /// For a program: [`json::SCHEMA`].
     Json,
 }
 
