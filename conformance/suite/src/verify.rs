@@ -110,7 +110,7 @@ pub struct Options {
     pub outputs: Vec<Output>,
     /// Whether to use colours.
     pub color: ColorChoice,
-    /// Only list the probes.
+    /// Only list the probes, or the mutants.
     pub list: bool,
     /// How often each probe runs; the worst verdict counts. At least 1.
     pub repeat: u32,
@@ -170,7 +170,8 @@ impl From<io::Error> for Failure {
 ///
 /// Unless it only lists, call it while the process has one thread: see [`lab::enter`].
 pub fn verify(options: &Options) -> ExitCode {
-    let result = if options.list {
+    // Mutants are of a plan, which only the lab has.
+    let result = if options.list && options.mutants.is_none() {
         list(options)
     } else if options.inner {
         inside(options)
@@ -303,7 +304,7 @@ fn entry(probe: &Probe) -> serde_json::Value {
 }
 
 /// A reader that went away is no failure of the verification.
-fn finished(written: io::Result<()>) -> io::Result<()> {
+pub(crate) fn finished(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,

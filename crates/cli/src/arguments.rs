@@ -290,7 +290,7 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Output::at))]
     #[arg(conflicts_with_all = ["list", "mutants"])]
     pub(crate) out: Vec<Output>,
-    /// List the probes and run nothing
+    /// List the probes, or with --mutants the mutants and where each bug was, and run nothing
     #[arg(long)]
     pub(crate) list: bool,
     /// Run each probe this often; any breach counts
@@ -300,7 +300,7 @@ pub(crate) struct Verify {
     /// probe does (quick), one of each kind of mutant (sample), every probe against every mutant (full), or each probe
     /// until it notices one (probes)
     #[arg(long, value_name = "quick|sample|full|probes", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
-    #[arg(conflicts_with_all = ["list", "repeat", "shard"])]
+    #[arg(conflicts_with_all = ["repeat", "shard"])]
     pub(crate) mutants: Option<Mutants>,
     /// Only mutants whose name matches
     #[arg(long, value_name = "GLOB", requires = "mutants")]

@@ -44,6 +44,32 @@ fn shards_are_disjoint_and_together_the_whole() {
     }
 }
 
+/// A reviewer sees what the suite has been tried against, and where each of these bugs was.
+#[test]
+fn mutants_are_listed_with_their_origin() {
+    let directory = directory();
+    let allowlist = "network: {mode: allowlist, allow: [{cidr: 203.0.113.0/24, ports: [443]}]}\n";
+    fs::write(directory.path().join("policy.yaml"), allowlist).expect("written");
+    let list = |more: &[&str]| {
+        verify(&directory, &[&["--policy", "policy.yaml", "--mutants", "--list"], more].concat())
+    };
+    let listed = list(&["--format", "json"]);
+    assert_eq!(status(&listed), 0, "{}", stderr(&listed));
+    let mutants: Vec<Value> = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert!(mutants.len() > 100, "{}", mutants.len());
+    let bugs = || {
+        mutants
+            .iter()
+            .filter(|mutant| mutant["mutant"].as_str().is_some_and(|name| name.starts_with("network: ")))
+    };
+    assert!(
+        bugs().count() > 10 && bugs().all(|bug| bug["origin"].is_string() && bug["killers"][0].is_string())
+    );
+    let some = list(&["--mutant", "network: *"]);
+    let lines: Vec<String> = stdout(&some).lines().map(str::to_owned).collect();
+    assert!(lines.len() == bugs().count() && lines.iter().all(|line| line.ends_with(')')), "{lines:?}");
+}
+
 /// One probe, two machines: one of them has nothing to do, and says so without a failure.
 #[test]
 fn a_shard_reports_what_falls_into_it() {

@@ -19,7 +19,7 @@ use crate::entry::Entry;
 use crate::run::Runner;
 use crate::run::place::Place;
 use crate::verdict::Kind;
-use crate::verify::{ExitCode, Format, Options};
+use crate::verify::{ExitCode, Format, Options, finished};
 
 /// Runs all mutants of the policy's plan and prints the matrix.
 ///
@@ -48,6 +48,9 @@ pub fn run(
     if mutants.is_empty() {
         eprintln!("error: no mutant matches");
         return Ok(ExitCode::Inconclusive);
+    }
+    if options.list {
+        return finished(list(options, &mutants)).map(|()| ExitCode::Held);
     }
     let dir = runner.lab.world().base.join("tools/plans");
     fs::create_dir_all(&dir)?;
@@ -313,6 +316,30 @@ fn idle(probes: &[Probe], rows: &[Row]) -> Vec<String> {
         .flatten()
         .collect();
     probes.iter().map(|probe| &probe.id).filter(|id| !killers.contains(id)).cloned().collect()
+}
+
+/// What each mutant is called, and the bug that it is, where it is one that a system has had.
+fn list(options: &Options, mutants: &[Mutant]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match options.format {
+        Format::Text => mutants.iter().try_for_each(|mutant| match mutant.origin {
+            Some(origin) => writeln!(out, "{}  ({origin})", mutant.name),
+            None => writeln!(out, "{}", mutant.name),
+        }),
+        Format::Json => {
+            let entry = |mutant: &Mutant| {
+                serde_json::json!({
+                    "mutant": mutant.name,
+                    "origin": mutant.origin,
+                    "groups": mutant.groups,
+                    "killers": mutant.killers,
+                })
+            };
+            let entries: Vec<serde_json::Value> = mutants.iter().map(entry).collect();
+            serde_json::to_writer_pretty(&mut out, &entries)?;
+            writeln!(out)
+        }
+    }
 }
 
 fn print(options: &Options, matrix: &Matrix) -> io::Result<()> {
