@@ -1,15 +1,12 @@
 //! What mutants and probes are compared on: the probes that are held without a mutation, and what they show outside.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use palisade_probe::{attempt, control};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Extent;
 use super::derive::{About, Mutant};
@@ -17,14 +14,13 @@ use super::layers::{with_capabilities, without_landlock};
 use super::order::calls;
 use super::widen;
 use crate::adapters::Palisade;
-use crate::catalogue::{Canary, Class, Outside, Probe, Severity};
+use crate::catalogue::{Canary, Class, Outside, Probe};
 use crate::entry::Entry;
-use crate::judge::{Evidence, judge};
-use crate::lab::{Endpoint, Lab};
-use crate::observation::{Observation, Unseen};
+use crate::lab::Endpoint;
+use crate::observation::Observation;
 use crate::run::declare::Declared;
 use crate::run::place::Place;
-use crate::run::{Runner, no_fork_meanwhile};
+use crate::run::{Runner, planned};
 use crate::verdict::{Kind, Verdict};
 use crate::verify::{lacking, unavailable};
 
@@ -62,7 +58,7 @@ impl<'a> Bench<'a> {
     ) -> io::Result<Result<Self, Failing>> {
         let path = dir.join("plan.json");
         let times: BTreeSet<Duration> = probes.iter().filter_map(|probe| probe.wall_time).collect();
-        write(&path, plan, &times, true)?;
+        planned::write(&path, plan, &times, true)?;
         let adapter = Palisade::with_plan(palisade, &path).through(entry);
         let lacking = lacking(runner, &probes)?;
         let declared = Declared::by(runner, &Palisade::with_policy(palisade))?;
@@ -77,7 +73,7 @@ impl<'a> Bench<'a> {
                     Outside::NotRun(_) => None,
                     _ => Some(runner.outside(place, probe)),
                 };
-                let verdict = attempt_under(runner, place, &adapter, probe, outside.as_ref());
+                let verdict = planned::verdict(runner, place, &adapter, probe, outside.as_ref());
                 (outside, declared.applied(probe, verdict))
             },
         )?;
@@ -110,7 +106,7 @@ impl<'a> Bench<'a> {
 
     /// Writes the plan of a mutant to this file, and beside it one for each time that cases give.
     pub(super) fn write(&self, path: &Path, mutant: &Mutant) -> io::Result<()> {
-        write(path, &mutant.plan, &self.times, mutant.keeps_time())
+        planned::write(path, &mutant.plan, &self.times, mutant.keeps_time())
     }
 
     /// Runs under a mutant whose plan is in this file.
@@ -125,19 +121,7 @@ impl<'a> Bench<'a> {
 
     /// Why no workload runs under a mutant, if none does.
     pub(super) fn closed(&self, place: &mut Place<'_>, adapter: &Palisade) -> Option<String> {
-        let starts = Probe::allows("mutant/starts", Severity::Low)
-            .script([control!("sys", nix::libc::SYS_getpid), attempt!("sys", nix::libc::SYS_getpid)])
-            .outside(Outside::NotRun("only whether it starts"));
-        let trial = match self.runner.inside(place, adapter, &starts) {
-            Ok(outcome) => outcome.observation,
-            Err(why) => return Some(why.to_string()),
-        };
-        match trial.attempt {
-            Err(Unseen::NotStarted(why)) => Some(why),
-            Err(Unseen::NotAttempted(why)) => Some(format!("the workload does not run: {why}")),
-            Err(Unseen::TimedOut) => Some("the runtime hangs".to_owned()),
-            _ => None,
-        }
+        planned::closed(self.runner, place, adapter)
     }
 
     /// Whether the probe notices what runs by this adapter.
@@ -147,7 +131,7 @@ impl<'a> Bench<'a> {
     }
 
     fn verdict(&self, place: &mut Place<'_>, adapter: &Palisade, probe: &Probe) -> Kind {
-        attempt_under(self.runner, place, adapter, probe, self.outside.get(&probe.id)).kind()
+        planned::verdict(self.runner, place, adapter, probe, self.outside.get(&probe.id)).kind()
     }
 
     /// The probes that show one of two layers, with what takes the other layer away, for a mutant that takes the first: its
@@ -214,73 +198,6 @@ impl<'a> Bench<'a> {
 
 /// Takes a layer of a plan away.
 pub(super) type Strip = fn(&Value) -> Value;
-
-/// Writes a plan, and one with each of the times, where it keeps such a time.
-fn write(path: &Path, plan: &Value, times: &BTreeSet<Duration>, keeps: bool) -> io::Result<()> {
-    fs::write(path, serde_json::to_vec(plan)?)?;
-    for &time in times {
-        let mut plan = plan.clone();
-        if let Some(plan) = plan.as_object_mut().filter(|_| keeps) {
-            plan.insert(
-                "wall_time".to_owned(),
-                json!({"secs": time.as_secs(), "nanos": time.subsec_nanos()}),
-            );
-        }
-        fs::write(Palisade::timed(path, time), serde_json::to_vec(&plan)?)?;
-    }
-    Ok(())
-}
-
-/// The plan, as the runtime makes it for the place where the cases run.
-pub(super) fn plan(runner: &Runner<'_>, palisade: &Path) -> io::Result<Value> {
-    let made = runner.each(
-        &[()],
-        |()| false,
-        |place, ()| {
-            let _stand = place.stand(&[])?;
-            let mut command = Command::new(palisade);
-            command.args(["plan", "--format", "json", "--policy", runner.policy.argument]);
-            command.args(runner.policy.carried);
-            command.current_dir(&runner.lab.world().work.dir).stdin(Stdio::null());
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let child = {
-                let _alone = no_fork_meanwhile();
-                runner.lab.spawn(&mut command)?
-            };
-            child.wait_with_output()
-        },
-    )?;
-    let output = made.into_iter().next().unwrap_or_else(|| Err(io::Error::other("no plan was made")))?;
-    if !output.status.success() {
-        let said = crate::report::escape(output.stderr.trim_ascii());
-        return Err(io::Error::other(format!("palisade plan: {}: {said}", output.status)));
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// The environment of whoever starts the runtime in a case, as far as it is text: all of it is.
-pub(super) fn caller(lab: &Lab) -> BTreeMap<String, String> {
-    let text = |word: OsString| word.into_string().ok();
-    let all = crate::run::case::environment(lab).into_iter();
-    all.filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
-}
-
-/// The verdict of one run of a probe under a plan.
-fn attempt_under(
-    runner: &Runner<'_>,
-    place: &mut Place<'_>,
-    adapter: &Palisade,
-    probe: &Probe,
-    outside: Option<&Observation>,
-) -> Verdict {
-    match runner.inside(place, adapter, probe) {
-        Err(why) => Verdict::Unsupported(why.to_string()),
-        Ok(outcome) => {
-            let canary = outcome.canary.as_ref();
-            judge(probe, Evidence { inside: &outcome.observation, outside, canary })
-        }
-    }
-}
 
 /// The plan without RLIMIT_NPROC.
 fn without_process_limit(plan: &Value) -> Value {

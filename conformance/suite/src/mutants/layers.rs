@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Fault;
 use super::derive::{About, Mutant};
+use crate::run::planned::{set, without};
 
 /// Without the file system, without what takes rights away, without both, with nothing but a user namespace, and without anything.
 ///
@@ -71,28 +72,6 @@ pub(super) fn with_capabilities(plan: &Value) -> Value {
 /// The plan without Landlock, which refuses what a mount does not.
 pub(super) fn without_landlock(plan: &Value) -> Value {
     without(plan, |kind, _| kind == "restrict_landlock")
-}
-
-/// The plan without the steps that the test picks by their kind and what they serve.
-fn without(plan: &Value, leaves: impl Fn(&str, &str) -> bool) -> Value {
-    let mut plan = plan.clone();
-    if let Some(steps) = plan.get_mut("steps").and_then(Value::as_array_mut) {
-        steps.retain(|step| {
-            let kind = step.get("step").and_then(Value::as_object).and_then(|body| body.keys().next());
-            let serves = step.get("serves").and_then(Value::as_str).unwrap_or_default();
-            kind.is_none_or(|kind| !leaves(kind, serves))
-        });
-    }
-    plan
-}
-
-/// Puts `value` at `pointer` below the operands of each step of this kind.
-fn set(plan: &mut Value, kind: &str, pointer: &str, value: &Value) {
-    for step in plan.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(place) = step.pointer_mut(&format!("/step/{kind}{pointer}")) {
-            *place = value.clone();
-        }
-    }
 }
 
 #[cfg(test)]

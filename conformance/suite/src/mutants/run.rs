@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anstream::AutoStream;
 
-use super::bench::{Bench, caller, plan};
+use super::bench::Bench;
 use super::derive::{self, About, Mutant};
 use super::matrix::{Fate, Matrix, Row, SCHEMA};
 use super::order::{calls, nearness};
@@ -18,6 +18,7 @@ use crate::catalogue::{Need, Probe};
 use crate::entry::Entry;
 use crate::run::Runner;
 use crate::run::place::Place;
+use crate::run::planned::{caller, plan};
 use crate::verdict::Kind;
 use crate::verify::{ExitCode, Format, Options, finished};
 

@@ -11,6 +11,7 @@ mod far_side;
 pub mod fault;
 pub mod needs;
 pub mod place;
+pub(crate) mod planned;
 pub mod process;
 pub mod read;
 pub mod stage;
