@@ -9,7 +9,7 @@ use super::*;
 const HOSTILE: &str = "<script>alert(1)</script>\x1b[31m\x07\r\n```\n</details># SKIP | `y` ]]> --> \"'&amp;\\ \u{202e}\u{e9}\0";
 
 /// Every text that a policy, a workload or a host could have a hand in is hostile, in a case of each verdict.
-fn hostile() -> Report {
+pub(super) fn hostile() -> Report {
     let mut report = mixed();
     let evil = || HOSTILE.to_owned();
     for text in [
