@@ -8,12 +8,14 @@
 //! - [`run`]: cases in a lab, side by side;
 //! - [`observation`]: what a run showed;
 //! - [`judge`]: evidence in, [`verdict`] out;
+//! - [`attribution`]: and which layer of the sandbox it was;
 //! - [`report`]: what a person or a program reads; [`baseline`]: and what has changed since an earlier one;
 //! - [`verify`]: from options to an exit code; [`mutants`]: the same against sandboxes with a hole.
 //!
 //! The suite meets every runtime, Palisade's own too, only as an executable. `SPEC.md` beside this crate is the contract.
 
 pub mod adapters;
+pub mod attribution;
 pub mod baseline;
 pub mod catalogue;
 pub mod entry;

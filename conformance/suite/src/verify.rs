@@ -27,7 +27,7 @@ use crate::run::place::Place;
 use crate::run::{Runner, fault, needs, stage};
 pub use crate::shard::Shard;
 use crate::verdict::Kind;
-use crate::{glob, mutants, smoke, untested};
+use crate::{attribution, glob, mutants, smoke, untested};
 
 use outputs::Files;
 pub use outputs::Output;
@@ -110,6 +110,8 @@ pub struct Options {
     pub outputs: Vec<Output>,
     /// Whether to use colours.
     pub color: ColorChoice,
+    /// Tell which layers of the sandbox hold what is held: each runs again alone.
+    pub layers: bool,
     /// Only list the probes, or the mutants.
     pub list: bool,
     /// How often each probe runs; the worst verdict counts. At least 1.
@@ -220,6 +222,12 @@ fn described(options: &Options) -> World {
 fn check_runtime(options: &Options) -> Result<(), Failure> {
     if options.backend.is_some() && options.runtime != "palisade" {
         return Err(Failure::new(ExitCode::Usage, "only the runtime palisade has backends"));
+    }
+    if options.layers && options.runtime != "palisade" {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "only the runtime palisade has layers that can be taken apart",
+        ));
     }
     let known = adapters::NAMES.contains(&options.runtime.as_str());
     let plain = options.mutants.is_none() && options.entry == Entry::Run;
@@ -350,7 +358,13 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?;
     let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
     let probes = select(options, lab.world())?;
-    let report = report(options, &runner, adapter.as_ref(), version, &probes)?;
+    let mut report = report(options, &runner, adapter.as_ref(), version, &probes)?;
+    if options.layers {
+        let start = Instant::now();
+        let mut found = attribution::find(&runner, palisade, options.entry, &probes, &report.cases)?;
+        report.cases.iter_mut().for_each(|case| case.layers = found.remove(&case.id));
+        report.took += start.elapsed();
+    }
     if let Some(carrier) = carrier {
         outputs::carry(carrier, &options.outputs, &report)?;
     }

@@ -296,6 +296,10 @@ pub(crate) struct Verify {
     /// Run each probe this often; any breach counts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
+    /// Tell of everything that is held which layer of the sandbox holds it: it runs again under each layer alone, and under all
+    /// but one
+    #[arg(long, conflicts_with_all = ["list", "mutants"])]
+    pub(crate) layers: bool,
     /// Break the sandbox's own plan, one step at a time, and see that the probes notice: each mutant until the first
     /// probe does (quick), one of each kind of mutant (sample), every probe against every mutant (full), or each probe
     /// until it notices one (probes)

@@ -171,6 +171,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         },
         outputs: arguments.out.clone(),
         color: anstream::ColorChoice::Auto,
+        layers: arguments.layers,
         list: arguments.list,
         repeat: arguments.repeat,
         mutants: arguments.mutants.map(|extent| match extent {

@@ -92,7 +92,7 @@ fn identity(policy: &Policy) -> Vec<Probe> {
     };
     let exactly = |id: &str, field: &str, requirement: &str, expect: Expect| {
         Probe::denies(id, High)
-            .serves(IDENTITY, "CAP-4")
+            .serves(CAPABILITIES, "CAP-4")
             .requires(requirement)
             .script([attempt!("status_field", "self", field)])
             .expect(expect)

@@ -37,7 +37,7 @@ fn own(world: &World) -> Vec<Probe> {
     all.into_iter()
         .map(|(id, name, inode)| {
             Probe::denies(id, Critical)
-                .serves(IDENTITY, "NS-3")
+                .serves(if name == "net" { "network.mode" } else { IDENTITY }, "NS-3")
                 .requires(format!("the {name} namespace is not that of the host"))
                 .operation(format!("read /proc/self/ns/{name}"))
                 .script([attempt!("ns_inode", name)])

@@ -299,7 +299,11 @@ fn leaks(world: &World) -> Vec<Probe> {
         ),
     ];
     let one = |(name, what, file, needle): (&str, &str, &'static str, String)| {
-        let clause = if name == "mounts" { "filesystem.base" } else { "process.identity" };
+        let clause = match name {
+            "mounts" => "filesystem.base",
+            "sysvipc" => "process.identity",
+            _ => "network.mode",
+        };
         let mut probe = Probe::denies(format!("proc/leak/{name}"), Low)
             .serves(clause, "PROC-7")
             .requires("what remains of /proc shows nothing of the host's namespaces")

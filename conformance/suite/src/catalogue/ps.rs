@@ -194,9 +194,9 @@ fn raising(policy: &Policy) -> Vec<Probe> {
     ];
     let mut probes: Vec<Probe> =
         refused(policy, "PS-2", "the workload cannot become a real-time process", rows).collect();
-    let raise = |id: &str, requirement: &str, statement| {
+    let raise = |id: &str, clause: &'static str, requirement: &str, statement| {
         Probe::denies(id, Medium)
-            .serves(CAPABILITIES, "PS-2")
+            .serves(clause, "PS-2")
             .requires(requirement)
             .script([statement])
             .outside(Outside::succeeds())
@@ -204,22 +204,25 @@ fn raising(policy: &Policy) -> Vec<Probe> {
     let unlimited = || bytes([0xff; 16]);
     probes.push(raise(
         "ps/nice-raise",
+        CAPABILITIES,
         "the workload cannot raise its priority",
         attempt!("sys", SYS_setpriority, 0, 0, -10),
     ));
     probes.push(raise(
         "ps/ioprio-raise",
+        CAPABILITIES,
         "the workload cannot raise its priority of input and output",
         // Class real-time (1), level 4.
         attempt!("sys", SYS_ioprio_set, 1, 0, (1 << 13) | 4),
     ));
-    for (id, resource) in [
-        ("ps/rlimit-raise/processes", libc::RLIMIT_NPROC),
-        ("ps/rlimit-raise/file-size", libc::RLIMIT_FSIZE),
-        ("ps/rlimit-raise/core", libc::RLIMIT_CORE),
+    for (id, clause, resource) in [
+        ("ps/rlimit-raise/processes", "resources.processes", libc::RLIMIT_NPROC),
+        ("ps/rlimit-raise/file-size", "resources.file_size", libc::RLIMIT_FSIZE),
+        ("ps/rlimit-raise/core", "resources", libc::RLIMIT_CORE),
     ] {
         probes.push(raise(
             id,
+            clause,
             "the workload cannot raise its own limits",
             attempt!("sys", SYS_setrlimit, resource, unlimited()),
         ));

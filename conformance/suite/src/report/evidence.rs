@@ -1,6 +1,7 @@
 //! What all reports for people say of a case, in one order and in the same words.
 
 use super::{CaseReport, Report, escape};
+use crate::attribution::Finding;
 use crate::entry::Entry;
 use crate::observation::{Observation, Unseen};
 
@@ -23,6 +24,12 @@ pub(super) fn evidence(report: &Report, case: &CaseReport) -> Vec<Line> {
         let heard = canary.heard.as_deref().unwrap_or("silent");
         let alive = canary.alive.as_ref().map_or_else(|why| format!("dead: {why}"), |()| "alive".to_owned());
         say("canary", &format!("{}: {heard}, {alive}", canary.canary));
+    }
+    if let Some(found) = &case.layers {
+        say("held by", &found.words());
+        if found.finding == Finding::WrongReason {
+            say("", Finding::WrongReason.words());
+        }
     }
     let place = case.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
     say("policy", &format!("{}{place}", case.clause));

@@ -48,6 +48,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for (kind, title) in IN_FULL {
         section(out, title, report.of(kind), |out, case| in_full(out, report, case, " open"))?;
     }
+    super::layers::html(out, report)?;
     if let Some(comparison) = &report.against {
         against(out, comparison)?;
     }

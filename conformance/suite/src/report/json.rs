@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{CaseReport, Report, Subject};
+use crate::attribution::{Attribution, Table};
 use crate::baseline::{Comparison, What};
 use crate::catalogue::{Class, Severity, Tier};
 use crate::observation::{CanaryReport, Observation, Seen, Unseen};
@@ -25,6 +26,9 @@ struct Document<'a> {
     against: Option<Against<'a>>,
     /// By clause, where the policy says it.
     untested: &'a BTreeMap<String, String>,
+    /// By group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Table>,
     probes: Vec<Case<'a>>,
 }
 
@@ -62,6 +66,8 @@ struct Case<'a> {
     inside: Option<Shown<'a>>,
     outside: Option<Shown<'a>>,
     canary: Option<Canary<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<&'a Attribution>,
     duration_ms: u64,
 }
 
@@ -114,6 +120,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             .as_ref()
             .map(|comparison| Against { counts: comparison.counts(), comparison }),
         untested: &report.untested,
+        layers: report.layers(),
         probes: report.cases.iter().map(case).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;
@@ -138,6 +145,7 @@ fn case(case: &CaseReport) -> Case<'_> {
         inside: case.inside.as_ref().map(shown),
         outside: case.outside.as_ref().map(shown),
         canary: case.canary.as_ref().map(canary),
+        layers: case.layers.as_ref(),
         duration_ms: millis(case.took),
     }
 }

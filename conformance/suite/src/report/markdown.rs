@@ -36,6 +36,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     listed(out, report, Kind::KnownDeviation, "Known deviations")?;
     listed(out, report, Kind::Unsupported, "Unsupported here")?;
+    super::layers::markdown(out, report)?;
     if !report.untested.is_empty() {
         writeln!(out, "\n### Clauses that no probe is about\n")?;
     }

@@ -10,6 +10,7 @@ mod form;
 pub mod html;
 pub mod json;
 pub mod junit;
+mod layers;
 pub mod markdown;
 mod redact;
 pub mod sarif;
@@ -26,6 +27,7 @@ pub(crate) use evidence::printable;
 pub use form::Form;
 pub use redact::redact;
 
+use crate::attribution::{Attribution, Table};
 use crate::baseline::Comparison;
 use crate::catalogue::{Class, Probe, Severity, Tier};
 use crate::entry::Entry;
@@ -109,6 +111,8 @@ pub struct CaseReport {
     pub canary: Option<CanaryReport>,
     /// The verdict.
     pub verdict: Verdict,
+    /// Which layers of the sandbox hold it, where that was asked for and there is something to tell.
+    pub layers: Option<Attribution>,
     /// From the start of the inside run to its end.
     pub took: Duration,
 }
@@ -149,6 +153,7 @@ impl CaseReport {
             outside: None,
             canary: None,
             verdict,
+            layers: None,
             took: Duration::ZERO,
         }
     }
@@ -199,6 +204,13 @@ impl Report {
             by_reason.entry(case.verdict.why().unwrap_or_default()).or_default().push(&case.id);
         }
         by_reason
+    }
+
+    /// Which layer holds how much of each group, where that was asked for.
+    pub fn layers(&self) -> Option<Table> {
+        let told = self.cases.iter().filter_map(|case| Some((case.group(), case.layers.as_ref()?)));
+        let table = Table::of(told);
+        (!table.0.is_empty()).then_some(table)
     }
 
     /// The cases of one kind.

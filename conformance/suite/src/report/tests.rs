@@ -3,6 +3,7 @@
 use nix::errno::Errno::*;
 
 use super::*;
+use crate::attribution::{Finding, Layer};
 use crate::catalogue::{Expect, Outside};
 use crate::observation::{Seen, Unseen};
 use crate::verdict::Gap;
@@ -48,8 +49,24 @@ fn with(probe: &Probe, verdict: Verdict, inside: Observation, outside: Observati
 
 pub(crate) fn mixed() -> Report {
     let sentinel = || Observation::of(Seen::failed(EFAULT));
-    let held =
+    let mut held =
         with(&prevention("mnt/chroot"), Verdict::Held, Observation::of(Seen::failed(EPERM)), sentinel());
+    held.layers = Some(Attribution {
+        finding: Finding::AsDeclared,
+        alone: vec![Layer::Capabilities, Layer::Seccomp],
+        needed: Vec::new(),
+        owed: vec![Layer::Seccomp],
+        untold: Vec::new(),
+    });
+    let mut elsewhere =
+        with(&prevention("mnt/move-mount"), Verdict::Held, Observation::of(Seen::failed(EPERM)), sentinel());
+    elsewhere.layers = Some(Attribution {
+        finding: Finding::WrongReason,
+        alone: vec![Layer::Mounts],
+        needed: vec![Layer::Mounts],
+        owed: vec![Layer::Seccomp],
+        untold: vec![(Layer::Network, "nothing ran".to_owned())],
+    });
     let breach = with(
         &prevention("mnt/mount"),
         Verdict::Breached("expected denied (EPERM, EACCES, ENOSYS or SIGSYS), saw EFAULT".to_owned()),
@@ -96,7 +113,7 @@ pub(crate) fn mixed() -> Report {
         sentinel(),
     );
     let unsupported = CaseReport::unsupported(&prevention("sys/abi/x32"), None, "no x32 here".to_owned());
-    let mut cases = vec![held, breach, heard, over, open, known, unsupported];
+    let mut cases = vec![held, elsewhere, breach, heard, over, open, known, unsupported];
     cases.sort_by(|a, b| a.id.cmp(&b.id));
     let untested = BTreeMap::from([("network.publish[0]".to_owned(), "agent.yaml:12".to_owned())]);
     Report { subject: subject(), cases, untested, took: Duration::from_millis(3210), against: None }

@@ -61,6 +61,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     {
         listed(out, report, kind, title)?;
     }
+    super::layers::text(out, report)?;
     untested(out, report)?;
     if let Some(comparison) = &report.against {
         writeln!(out)?;

@@ -95,6 +95,7 @@ fn options() -> Options {
         format: Format::Text,
         outputs: Vec::new(),
         color: ColorChoice::Never,
+        layers: false,
         list: false,
         repeat: 1,
         mutants: None,

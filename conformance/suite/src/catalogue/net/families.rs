@@ -105,7 +105,8 @@ pub(super) fn route_netlink(_world: &World) -> Vec<Probe> {
     let change = |id: &str, operation: &str, message: &[u8]| {
         let length = i32::try_from(message.len()).unwrap_or_default();
         Probe::denies(id, High)
-            .serves("network.mode", "NET-5")
+            // What the sandbox's network is made of is its own; the workload has no right to change it.
+            .serves("process.capabilities", "NET-5")
             .requires("the sandbox's interfaces and routes cannot be changed")
             .operation(operation)
             .script([

@@ -165,6 +165,7 @@ for name, count in total.items():
         "mnt/chroot passed\n\
          mnt/fsopen skipped: known deviation: not yet filtered (somebody, https://example.org/1)\n\
          mnt/mount failure: breached: expected denied (EPERM, EACCES, ENOSYS or SIGSYS), saw EFAULT\n\
+         mnt/move-mount passed\n\
          mnt/umount2 error: inconclusive: control failed: 2 (sys): EPERM\n\
          net/tcp/v4 failure: breached: the canary noticed it: tcp 192.0.2.1:80\n\
          sys/abi/x32 skipped: unsupported: no x32 here\n\
