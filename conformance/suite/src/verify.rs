@@ -116,6 +116,8 @@ pub struct Options {
     pub list: bool,
     /// How often each probe runs; the worst verdict counts. At least 1.
     pub repeat: u32,
+    /// How many probes run side by side, 1 to 64; as [`Runner::new`] says where nothing is said.
+    pub jobs: Option<u8>,
     /// Run mutants of the plan instead, and tell which the suite notices.
     pub mutants: Option<mutants::Extent>,
     /// A pattern over the names of mutants.
@@ -339,6 +341,9 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         .ok_or_else(|| Failure::new(ExitCode::Inconclusive, "the lab has no copy of this program"))?;
     let carried = carried(options, lab.world());
     let mut runner = Runner::new(&lab, &argument, &options.policy).carried_by(&carried);
+    if let Some(jobs) = options.jobs {
+        runner.workers = jobs.max(1).into();
+    }
     if options.backend.unwrap_or(options.policy.network.backend) == Backend::Macvlan {
         // All of them have the one address that the policy names.
         runner.workers = 1;

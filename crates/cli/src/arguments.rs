@@ -300,6 +300,9 @@ pub(crate) struct Verify {
     /// but one
     #[arg(long, conflicts_with_all = ["list", "mutants"])]
     pub(crate) layers: bool,
+    /// Run so many probes side by side, at most 64; without it, two for each processor. The verdicts are the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) jobs: Option<u8>,
     /// Break the sandbox's own plan, one step at a time, and see that the probes notice: each mutant until the first
     /// probe does (quick), one of each kind of mutant (sample), every probe against every mutant (full), or each probe
     /// until it notices one (probes)

@@ -174,6 +174,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         layers: arguments.layers,
         list: arguments.list,
         repeat: arguments.repeat,
+        jobs: arguments.jobs,
         mutants: arguments.mutants.map(|extent| match extent {
             Mutants::Quick => Extent::Quick,
             Mutants::Sample => Extent::Sample,

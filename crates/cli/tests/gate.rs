@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Output;
 
@@ -83,6 +83,41 @@ fn a_shard_reports_what_falls_into_it() {
         report["summary"]["total"].as_u64().expect("a number")
     };
     assert_eq!(of("1/2") + of("2/2"), 1);
+}
+
+/// A part of every group: of mounts, processes, sockets, ports of the far side, limits.
+#[test]
+fn side_by_side_shows_what_one_at_a_time_shows() {
+    let directory = directory();
+    let policy = "filesystem: {read_write: [.], hidden: [.env]}\n\
+        network: {mode: allowlist, allow: [{cidr: 203.0.113.0/24, ports: [443]}, {host: example.org, ports: [443]}]}\n";
+    fs::write(directory.path().join("policy.yaml"), policy).expect("written");
+    let verdicts = |runtime: &str, jobs: &str| -> BTreeMap<String, String> {
+        let selection = ["--policy", "policy.yaml", "--shard", "1/30", "--format", "json"];
+        let output = verify(&directory, &[&selection[..], &["--runtime", runtime, "--jobs", jobs]].concat());
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {}", stderr(&output)));
+        let text = |probe: &Value, key: &str| probe[key].as_str().expect("text").to_owned();
+        let probes = report["probes"].as_array().expect("a list");
+        probes.iter().map(|probe| (text(probe, "id"), text(probe, "verdict"))).collect()
+    };
+    // With a sandbox all are held; without one they differ, so that verdicts that are mixed up show.
+    for (runtime, kinds) in [("palisade", 1), ("none", 3)] {
+        let (serial, wide) = (verdicts(runtime, "1"), verdicts(runtime, "8"));
+        let groups: BTreeSet<&str> = serial.keys().filter_map(|id| id.split('/').next()).collect();
+        assert!(groups.len() > 8, "{groups:?}");
+        assert!(BTreeSet::from_iter(serial.values()).len() >= kinds, "{serial:?}");
+        assert_eq!(serial, wide, "{runtime}");
+    }
+}
+
+#[rstest]
+#[case("0")]
+#[case("65")]
+fn a_count_of_jobs_has_bounds(#[case] jobs: &str) {
+    let output = verify(&directory(), &["--jobs", jobs, "--only", "mnt/mount"]);
+    assert_eq!((status(&output), stdout(&output)), (2, String::new()));
+    assert!(stderr(&output).contains("1..=64"), "{}", stderr(&output));
 }
 
 /// Probes that are held in a sandbox, and breached without one: their operands are bad, so the host looks at them.

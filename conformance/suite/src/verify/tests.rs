@@ -98,6 +98,7 @@ fn options() -> Options {
         layers: false,
         list: false,
         repeat: 1,
+        jobs: None,
         mutants: None,
         only_mutants: None,
         host_facts: serde_json::Value::Null,
