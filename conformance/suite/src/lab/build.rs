@@ -59,6 +59,7 @@ pub struct Lab {
 /// error: it is noted in the world as [`Presence::Absent`].
 pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     let isolated = assert_isolated()?;
+    let lowest = leaks::reserve().during(|| "reserve a descriptor".to_owned())?;
     caps::lose_over_exec().during(|| "drop ambient capabilities".to_owned())?;
     let mut world = World::layout(caller(isolated), &Mint::new(random_word()?));
     world.namespaces = isolated.namespaces();
@@ -90,7 +91,7 @@ pub fn build(options: &LabOptions) -> Result<Lab, LabError> {
     let sockets = sockets(&mut world)?;
     let decoy = decoy::start(&mut world)?;
     let canary = Canary::start(sockets).during(|| "start the canary".to_owned())?;
-    let leaks = leaks::open(&mut world, terminals.last())?;
+    let leaks = leaks::open(&mut world, terminals.last(), lowest)?;
     Ok(Lab { world, canary, decoy, leaks, spawning: Mutex::new(()), _terminals: terminals })
 }
 

@@ -11,20 +11,39 @@ use std::os::unix::net::UnixDatagram;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{DupFlags, dup3, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::canary::Endpoint;
 use super::error::{During, LabError};
 use super::world::{LeakKind, Presence, World};
 
-/// Opens everything that the world wants leaked. `terminal` is the master of the lab's pseudo-terminal.
+/// Takes the lowest number that is free. Called before the lab opens anything for long: what a shell leaves open comes right
+/// after the standard descriptors.
+///
+/// # Errors
+/// As open(2) of `/dev/null`.
+pub(super) fn reserve() -> io::Result<OwnedFd> {
+    Ok(File::open("/dev/null")?.into())
+}
+
+/// Opens everything that the world wants leaked, the first of it at the number of `lowest`. `terminal` is the master of the lab's
+/// pseudo-terminal.
 ///
 /// # Errors
 /// When a number is taken already.
-pub(super) fn open(world: &mut World, terminal: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, LabError> {
-    let mut placed = Vec::new();
-    for index in 0..world.leaks.len() {
+pub(super) fn open(
+    world: &mut World,
+    terminal: Option<&OwnedFd>,
+    mut lowest: OwnedFd,
+) -> Result<Vec<OwnedFd>, LabError> {
+    let first =
+        make(world, world.leaks[0].kind, terminal).during(|| "open a descriptor to leak".to_owned())?;
+    dup3(&first, &mut lowest, DupFlags::CLOEXEC)
+        .during(|| "place a descriptor at the lowest number".to_owned())?;
+    world.leaks[0].fd = lowest.as_raw_fd();
+    let mut placed = vec![lowest];
+    for index in 1..world.leaks.len() {
         let leak = world.leaks[index].clone();
         let number = leak.fd;
         let made = make(world, leak.kind, terminal).and_then(|fd| Ok(fcntl_dupfd_cloexec(&fd, number)?));

@@ -476,7 +476,7 @@ impl World {
     }
 }
 
-/// From a number on that no program opens by itself.
+/// From a number on that no program opens by itself; the first one right after the standard descriptors, as soon as there is a lab.
 fn leaks() -> Vec<Leak> {
     let kinds = [
         LeakKind::RootDirectory,

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -112,7 +112,8 @@ pub(super) fn inherited(outputs: &[Output]) -> io::Result<Option<File>> {
     if outputs.is_empty() {
         return Ok(None);
     }
-    let carrier = io::stdin().as_fd().try_clone_to_owned()?;
+    // Not at the lowest number: the lab leaks something there.
+    let carrier = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(Some(carrier.into()))
 }

@@ -424,6 +424,8 @@ fn leaks(lab: &mut Lab) {
     let leaked = lines(looked(lab, true));
     let opened = lab.world().leaks.iter().filter(|leak| leak.presence.is_planted()).count();
     assert_eq!(leaked.len(), 4 + opened, "{leaked:?}");
+    // A caller's shell leaves the next number open.
+    assert_eq!(lab.world().leaks[0].fd, 3);
     for leak in lab.world().leaks.iter().filter(|leak| leak.presence.is_planted()) {
         let line = leaked.iter().find(|l| l.starts_with(&format!("fd {} ", leak.fd))).expect("the leak");
         match leak.kind {
