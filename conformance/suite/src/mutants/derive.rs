@@ -124,7 +124,7 @@ fn groups(kind: &str) -> &'static [&'static str] {
         "drop_bounding_set" | "no_new_privileges" | "drop_capabilities" => &["cap"],
         "restrict_landlock" => &["dev", "tty", "fs"],
         "install_seccomp" => {
-            &["sys", "mnt", "uring", "key", "kern", "ns", "xmem", "tty", "net", "time", "ps"]
+            &["sys", "mnt", "uring", "key", "kern", "ns", "xmem", "tty", "net", "time", "ps", "fs", "ipc"]
         }
         _ => &[],
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
@@ -82,21 +83,11 @@ pub(super) fn find(
     file: impl Fn(usize) -> PathBuf + Sync,
 ) -> io::Result<Teeth> {
     let start = Instant::now();
-    let all: Vec<usize> = (0..mutants.len()).collect();
-    let open = bench.runner.each(
-        &all,
-        |_| false,
-        |place, &number| -> io::Result<bool> {
-            let path = file(number);
-            bench.write(&path, &mutants[number])?;
-            Ok(bench.closed(place, &bench.adapter(&path, &mutants[number])).is_none())
-        },
-    )?;
-    let open = open.into_iter().collect::<io::Result<Vec<bool>>>()?;
-    let open: Vec<usize> = all.into_iter().filter(|&number| open[number]).collect();
-    let near: Vec<Vec<Nearness>> = open
+    let openings =
+        Openings { bench, mutants, file: &file, known: mutants.iter().map(|_| Mutex::default()).collect() };
+    let near: Vec<Vec<Nearness>> = mutants
         .iter()
-        .map(|&number| bench.probes.iter().map(nearness(&mutants[number], &bench.probes)).collect())
+        .map(|mutant| bench.probes.iter().map(nearness(mutant, &bench.probes)).collect())
         .collect();
     let rootless = bench.runner.lab.world().rootless;
     let numbered: Vec<(usize, &Probe)> = bench.probes.iter().enumerate().collect();
@@ -104,22 +95,26 @@ pub(super) fn find(
         &numbered,
         |(_, probe)| probe.serial,
         |place, (index, probe)| {
-            let stage = |at: usize| Stage::of(&mutants[open[at]], &near[at][*index]);
-            let may = |at: &usize| probe.class == Class::Allowed || !mutants[open[*at]].gives_less;
-            let mut order: Vec<usize> = (0..open.len()).filter(may).collect();
+            let stage = |at: usize| Stage::of(&mutants[at], &near[at][*index]);
+            let may = |at: &usize| probe.class == Class::Allowed || !mutants[*at].gives_less;
+            let mut order: Vec<usize> = (0..mutants.len()).filter(may).collect();
             // Of the layers each takes away more than the one before.
             let number = |at: usize| if stage(at) == Stage::Layer { at } else { 0 };
             order.sort_by_key(|&at| (stage(at), number(at), near[at][*index]));
-            let mut shown: Vec<(Stage, usize)> = order.into_iter().map(|at| (stage(at), open[at])).collect();
-            let far = |(stage, _): &mut (Stage, usize)| {
-                *stage = if *stage == Stage::Near { Stage::Far } else { *stage };
-            };
-            shown.iter_mut().skip(NEAREST).for_each(far);
+            let mut shown: Vec<(Stage, usize)> = Vec::new();
+            for at in order {
+                let is_near = stage(at) == Stage::Near;
+                if is_near && shown.len() >= NEAREST {
+                    shown.push((Stage::Far, at));
+                } else if !is_near || openings.is_open(place, at)? {
+                    shown.push((stage(at), at));
+                }
+            }
             if vacuous::reason(&probe.id, options.entry, rootless).is_some() {
                 // That nothing at all turns it is what the list says.
                 shown.retain(|(stage, _)| *stage != Stage::Far);
             }
-            noticed(bench, mutants, &file, place, (*index, probe), shown)
+            noticed(&openings, place, (*index, probe), shown)
         },
     )?;
     let mut probes = Vec::new();
@@ -150,6 +145,27 @@ pub(super) fn find(
     })
 }
 
+/// Under which mutants anything starts at all, asked when it has to be known: a few probes meet a few of them.
+struct Openings<'a, F> {
+    bench: &'a Bench<'a>,
+    mutants: &'a [Mutant],
+    file: &'a F,
+    known: Vec<Mutex<Option<bool>>>,
+}
+
+impl<F: Fn(usize) -> PathBuf + Sync> Openings<'_, F> {
+    /// Also writes the plan of the mutant.
+    fn is_open(&self, place: &mut Place<'_>, number: usize) -> io::Result<bool> {
+        let mut known = self.known[number].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = *known {
+            return Ok(known);
+        }
+        let (path, mutant) = ((self.file)(number), &self.mutants[number]);
+        self.bench.write(&path, mutant)?;
+        Ok(*known.insert(self.bench.closed(place, &self.bench.adapter(&path, mutant)).is_none()))
+    }
+}
+
 /// When a probe is shown a mutant: what takes the least away comes first, and what has nothing to do with the probe last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -173,24 +189,27 @@ impl Stage {
 }
 
 /// The first of these mutants that the probe notices, if it notices one.
-fn noticed(
-    bench: &Bench<'_>,
-    mutants: &[Mutant],
-    file: &impl Fn(usize) -> PathBuf,
+fn noticed<F: Fn(usize) -> PathBuf + Sync>(
+    openings: &Openings<'_, F>,
     place: &mut Place<'_>,
     (index, probe): (usize, &Probe),
     shown: Vec<(Stage, usize)>,
 ) -> io::Result<Option<String>> {
+    let Openings { bench, mutants, file, .. } = openings;
     let (near, mut others): (Vec<_>, Vec<_>) =
         shown.into_iter().partition(|(stage, _)| *stage == Stage::Near);
     others.sort_by_key(|(stage, _)| *stage);
-    let alone = |place: &mut Place<'_>, numbers: &[(Stage, usize)]| {
-        let mut numbers = numbers.iter().map(|(_, number)| *number);
-        let notices =
-            |number: &usize| bench.notices(place, &bench.adapter(&file(*number), &mutants[*number]), probe);
-        numbers.find(notices)
+    let alone = |place: &mut Place<'_>, numbers: &[(Stage, usize)]| -> io::Result<Option<usize>> {
+        for &(_, number) in numbers {
+            if openings.is_open(place, number)?
+                && bench.notices(place, &bench.adapter(&file(number), &mutants[number]), probe)
+            {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     };
-    if let Some(number) = alone(place, &near) {
+    if let Some(number) = alone(place, &near)? {
         return Ok(Some(mutants[number].name.clone()));
     }
     for (_, number) in near {
@@ -207,7 +226,7 @@ fn noticed(
             return Ok(Some(format!("{}, the other layer taken away too", mutant.name)));
         }
     }
-    Ok(alone(place, &others).map(|number| mutants[number].name.clone()))
+    Ok(alone(place, &others)?.map(|number| mutants[number].name.clone()))
 }
 
 impl Teeth {
