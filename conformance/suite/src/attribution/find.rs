@@ -65,7 +65,12 @@ pub(crate) fn find(
         palisade,
         entry,
         plan: &plan,
-        lab: plans::Lab { caller: planned::caller(runner.lab), proc: proc.clone(), root: root()? },
+        lab: plans::Lab {
+            caller: planned::caller(runner.lab),
+            proc: proc.clone(),
+            rootless: runner.lab.world().rootless,
+            root: root()?,
+        },
         times: probes.iter().filter_map(|probe| probe.wall_time).collect(),
         dir,
         number: AtomicUsize::new(0),
@@ -131,7 +136,7 @@ impl Finder<'_> {
             }
         }
         if let Some(ground) = ground {
-            for layer in Layer::ALL {
+            for layer in self.layers() {
                 match holds(Which::Only(ground, [layer].into()))? {
                     Ok(true) => found.alone.push(layer),
                     Ok(false) => {}
@@ -140,8 +145,9 @@ impl Finder<'_> {
             }
         }
         // Of two layers each of which is enough, none is needed.
+        let all: Vec<Layer> = self.layers().collect();
         let candidates: &[Layer] = match found.alone.as_slice() {
-            [] => &Layer::ALL,
+            [] => &all,
             [_] => &found.alone,
             _ => &[],
         };
@@ -180,6 +186,11 @@ impl Finder<'_> {
             }
         };
         Ok(found)
+    }
+
+    /// The layers that can be taken away.
+    fn layers(&self) -> impl Iterator<Item = Layer> {
+        Layer::ALL.into_iter().filter(|layer| *layer != Layer::Identity || !self.lab.rootless)
     }
 
     fn holds(

@@ -91,6 +91,8 @@ pub(super) struct Lab {
     pub(super) caller: BTreeMap<String, String>,
     /// Where the lab's procfs is mounted once more: without a pid namespace there is no other.
     pub(super) proc: PathBuf,
+    /// Whether an ordinary user runs this, who can map no id but their own: the layer of identity is then always there.
+    pub(super) rootless: bool,
     /// What lies in the root directory: directories, and links with their targets.
     pub(super) root: Vec<(PathBuf, Option<PathBuf>)>,
 }
@@ -168,7 +170,7 @@ fn build(plan: &Value, kept: &BTreeSet<&str>, layers: &BTreeSet<Layer>, lab: &La
             set(&mut built, kind, "/keep", &palisade_policy::capability::NAMES.to_vec().into());
         }
     }
-    if !has(Layer::Identity) {
+    if !has(Layer::Identity) && !lab.rootless {
         for id in ["/uid/outside", "/gid/outside"] {
             set(&mut built, "map_ids", id, &0.into());
         }
@@ -263,6 +265,7 @@ mod tests {
         Lab {
             caller: [("TOKEN".to_owned(), "secret".to_owned())].into(),
             proc: "/lab/proc".into(),
+            rootless: false,
             root: vec![("/proc".into(), None), ("/bin".into(), Some("usr/bin".into()))],
         }
     }

@@ -188,6 +188,47 @@ pub enum Action {
     /// Mounts a tmpfs on `world.work.mountpoint`, with the file `planted` that holds the nonce; the observation stays what
     /// the last attempt shows. Let a statement wait (`sleep_ms`) between the announcement and the attempt.
     PlantMount,
+    /// Looks at the waiting workload from outside, and ends it; then `Seen` is what there is to tell, one fact a line.
+    Look(Look),
+}
+
+/// What is looked at from outside, in /proc of the suite (proc(5)). Each is told as what is *not* apart or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The namespaces that the workload shares with the suite, by their names in /proc.
+    Namespaces,
+    /// `SET name` for each capability in any set of any thread inside.
+    Capabilities,
+    /// `Seccomp MODE` for each mode that a thread inside has.
+    Filter,
+    /// `NoNewPrivs 0` or `1`, whichever threads inside have.
+    NoNewPrivileges,
+    /// `NUMBER what` for each descriptor of the workload but the standard ones.
+    Descriptors,
+    /// For each mount that the workload sees, as it applies: `rw PATH`, `suid PATH`, `dev PATH`, `shared PATH`, `slave PATH`.
+    Mounts,
+    /// `group ID` for each supplementary group of any thread inside.
+    Groups,
+    /// The controllers (memory, pids, cpu) in whose control group the suite is too.
+    Cgroup,
+    /// A line, where the workload is in the session of the suite.
+    Session,
+}
+
+impl Look {
+    /// The file of /proc that is read.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Namespaces => "/proc/PID/ns",
+            Self::Capabilities | Self::Filter | Self::NoNewPrivileges | Self::Groups => {
+                "/proc/PID/task/*/status"
+            }
+            Self::Descriptors => "/proc/PID/fd",
+            Self::Mounts => "/proc/PID/mountinfo",
+            Self::Cgroup => "/proc/PID/cgroup",
+            Self::Session => "/proc/PID/stat",
+        }
+    }
 }
 
 /// One entry of the catalogue.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno::{self, *};
 use nix::sys::signal::Signal;
 
+use crate::glob;
 use crate::observation::Seen;
 
 /// How long a refused connection may take before it counts as hanging.
@@ -51,6 +52,8 @@ pub enum Expect {
     /// Succeeds and reports something else than the same statements do outside: for what must be the sandbox's own, such as a
     /// namespace.
     DiffersFromOutside,
+    /// Succeeds, and each line of its data matches one of these patterns ([`crate::glob`]).
+    Lines(Vec<String>),
     /// Killed by this signal.
     Killed(Signal),
     /// A command that ends with this code, whatever it printed.
@@ -91,6 +94,11 @@ impl Expect {
     /// Succeeds and reports something that lacks `data`.
     pub fn data_lacks(data: impl AsRef<[u8]>) -> Self {
         Self::DataLacks(data.as_ref().to_vec())
+    }
+
+    /// Succeeds and reports no line that matches none of these patterns.
+    pub fn lines<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        Self::Lines(patterns.into_iter().map(Into::into).collect())
     }
 
     /// In one of these sets.
@@ -168,6 +176,10 @@ impl Expect {
             Self::DiffersFromOutside => false,
             Self::DataContains(data) => output_is(&|output| find(output, data)),
             Self::DataLacks(data) => output_is(&|output| !find(output, data)),
+            Self::Lines(patterns) => output_is(&|output| {
+                let fits = |line: &str| patterns.iter().any(|pattern| glob::matches(pattern, line));
+                std::str::from_utf8(output).is_ok_and(|text| text.lines().all(fits))
+            }),
             Self::DataPasses(_, test) => output_is(test),
             Self::Killed(signal) => *seen == Seen::Signalled(*signal as i32),
             Self::ExitCode(wanted) => matches!(seen, Seen::Exited { code, .. } if code == wanted),
@@ -228,6 +240,8 @@ impl fmt::Display for Expect {
             Self::DiffersFromOutside => f.write_str("something else than outside"),
             Self::DataContains(data) => write!(f, "data with {}", quoted(data)),
             Self::DataLacks(data) => write!(f, "data without {}", quoted(data)),
+            Self::Lines(patterns) if patterns.is_empty() => f.write_str("nothing"),
+            Self::Lines(patterns) => write!(f, "no line but {}", patterns.join(", ")),
             Self::DataPasses(what, _) => f.write_str(what),
             Self::Killed(signal) => write!(f, "killed by {signal}"),
             Self::ExitCode(code) => write!(f, "exit code {code}"),
@@ -288,6 +302,10 @@ mod tests {
     #[case(Expect::data_contains("bc"), Seen::reported("abcd"), true)]
     #[case(Expect::data_lacks("bc"), Seen::reported("abcd"), false)]
     #[case(Expect::data_lacks("bc"), Seen::failed(ENOENT), false)]
+    #[case(Expect::lines(["a *"]), Seen::reported("a b\na c\n"), true)]
+    #[case(Expect::lines(["a *"]), Seen::reported("a b\nb\n"), false)]
+    #[case(Expect::lines([""; 0]), Seen::reported(""), true)]
+    #[case(Expect::lines([""; 0]), Seen::failed(ENOENT), false)]
     #[case(Expect::ExitCode(7), Seen::Exited { code: 7, stdout: vec![1] }, true)]
     #[case(Expect::Prints(b"b".to_vec()), Seen::Exited { code: 7, stdout: b"abc".to_vec() }, true)]
     #[case(Expect::PrintsNot(b"b".to_vec()), Seen::Exited { code: 7, stdout: b"abc".to_vec() }, false)]

@@ -78,6 +78,7 @@ mod life;
 mod mnt;
 mod net;
 mod ns;
+mod posture;
 mod proc;
 mod ps;
 mod res;
@@ -96,7 +97,8 @@ use palisade_policy::Policy;
 
 pub use canary::{Canary, Stream};
 pub use entry::{
-    Action, BEFORE, Class, Interference, Need, Outside, Planted, Probe, Severity, Streams, Tier, Workload,
+    Action, BEFORE, Class, Interference, Look, Need, Outside, Planted, Probe, Severity, Streams, Tier,
+    Workload,
 };
 pub(crate) use exec::FIRST;
 pub use expect::{Expect, PROMPT};
@@ -129,6 +131,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "mnt", probes: mnt::probes },
     Group { name: "net", probes: net::probes },
     Group { name: "ns", probes: ns::probes },
+    Group { name: "posture", probes: posture::probes },
     Group { name: "proc", probes: proc::probes },
     Group { name: "ps", probes: ps::probes },
     Group { name: "res", probes: res::probes },

@@ -22,8 +22,26 @@ pub(super) fn nearness<'p>(mutant: &Mutant, all: &'p [Probe]) -> impl Fn(&'p Pro
     let groups = mutant.groups;
     move |probe| {
         let about = number.is_some_and(|number| calls(probe).contains(&number));
-        let group = groups.iter().position(|group| *group == probe.group());
+        let kin = kin(probe);
+        let group = groups.iter().position(|group| *group == probe.group() || kin.contains(group));
         (!about, !about && group.is_none(), Reverse(affinity.of(probe)), group)
+    }
+}
+
+/// The groups that ask inside for what is looked at from outside.
+fn kin(probe: &Probe) -> &'static [&'static str] {
+    if probe.group() != "posture" {
+        return &[];
+    }
+    match probe.id.split('/').nth(1).unwrap_or_default() {
+        "namespace" => &["ns", "ps", "net", "ipc", "proc"],
+        "capabilities" | "no-new-privs" => &["cap"],
+        "filter" => &["sys"],
+        "mount" => &["mnt", "fs", "dev"],
+        "descriptors" => &["fd"],
+        "groups" => &["cap", "ps"],
+        "session" => &["tty"],
+        _ => &["res"],
     }
 }
 

@@ -16,6 +16,7 @@ use super::Runner;
 use super::beside;
 use super::ending::{early, kill_first, kill_group, kill_runtime, send, survivors};
 use super::far_side::Watch;
+use super::look;
 use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
@@ -139,6 +140,7 @@ fn execute(
     };
     // Held until the run has ended: unmounted when dropped.
     let mut mounted = None;
+    let mut looked = None;
     let caller = &caller;
     let trigger = probe.interference.as_ref().and_then(|interference| {
         let act: Box<dyn FnOnce(Pid) + '_> = match interference.action {
@@ -154,12 +156,20 @@ fn execute(
             Action::Resize(rows, columns) => {
                 Box::new(move |_| caller.iter().for_each(|caller| caller.resizes(rows, columns)))
             }
+            Action::Look(what) => {
+                let looked = &mut looked;
+                Box::new(move |_| {
+                    let program = &runner.lab.world().work.probe;
+                    *looked = Some(look::at(nonce, program, what).map_err(|error| error.to_string()));
+                })
+            }
             Action::LetEnd | Action::AwaitLimit => return None,
         };
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
     let mut raw = process::run(runner.lab, &mut command, terminal, trigger, runner.limit);
     raw.terminal = caller.as_ref().and_then(Caller::changed);
+    raw.looked = looked;
     if streams != probe.streams && matches!(probe.workload, Workload::Command(_)) {
         raw.stdout = as_printed(&raw);
     }
@@ -219,6 +229,11 @@ fn after_interference(
             return observation;
         }
         (Action::AwaitLimit, end) => return after_limit(adapter, nonce, end, observation),
+        (Action::Look(_), _) => match &raw.looked {
+            Some(Ok(facts)) => Ok(Seen::reported(facts.clone())),
+            Some(Err(why)) => Err(Unseen::Harness(format!("look at it: {why}"))),
+            None => Err(Unseen::NotAttempted("it was not looked at".to_owned())),
+        },
         (_, End::TimedOut) => Err(Unseen::TimedOut),
         (Action::KillRuntime | Action::KillFirst | Action::LetEnd, _) => {
             Ok(Seen::Survivors(survivors(nonce)))

@@ -91,7 +91,7 @@ fn left(look: impl Fn() -> Vec<i32>) -> u32 {
     }
 }
 
-fn carrying(nonce: &str) -> Vec<i32> {
+pub(super) fn carrying(nonce: &str) -> Vec<i32> {
     let carries = |pid: &i32| {
         // A zombie's arguments are empty.
         fs::read(format!("/proc/{pid}/cmdline"))
@@ -100,7 +100,7 @@ fn carrying(nonce: &str) -> Vec<i32> {
     processes().filter(carries).collect()
 }
 
-fn processes() -> impl Iterator<Item = i32> {
+pub(super) fn processes() -> impl Iterator<Item = i32> {
     let all = fs::read_dir("/proc").into_iter().flatten();
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }

@@ -9,6 +9,7 @@ pub mod declare;
 mod ending;
 mod far_side;
 pub mod fault;
+mod look;
 pub mod needs;
 pub mod place;
 pub(crate) mod planned;

@@ -51,6 +51,8 @@ pub struct Raw {
     pub took: Duration,
     /// What is not as it was before with the terminal that the child was started on.
     pub terminal: Option<String>,
+    /// What was seen of it from outside, where it was looked at.
+    pub looked: Option<Result<Vec<u8>, String>>,
 }
 
 impl Raw {
@@ -63,6 +65,7 @@ impl Raw {
             end: End::Failed(why),
             took: Duration::ZERO,
             terminal: None,
+            looked: None,
         }
     }
 
