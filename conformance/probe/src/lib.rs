@@ -5,6 +5,7 @@
 //! Nothing here runs anything, and nothing here judges.
 
 mod arg;
+mod parse;
 pub mod script;
 pub mod table;
 pub mod transcript;

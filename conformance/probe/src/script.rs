@@ -172,6 +172,13 @@ pub enum ScriptError {
         /// The operation.
         operation: String,
     },
+    /// A word that is no operand, in a statement that was read from text.
+    Operand {
+        /// The word.
+        operand: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// An operand uses the result of this statement or of a later one.
     ResultOfLater {
         /// The statement with the operand.
@@ -193,6 +200,7 @@ impl fmt::Display for ScriptError {
                 write!(out, "{operation} takes {expected:?}, not {given} operands")
             }
             Self::BufferTooLarge { operation } => write!(out, "{operation}: a buffer exceeds 4096 bytes"),
+            Self::Operand { operand, why } => write!(out, "operand {operand:?}: {why}"),
             Self::ResultOfLater { index, names } => {
                 write!(out, "statement {index} uses the result of statement {names}, which is not earlier")
             }

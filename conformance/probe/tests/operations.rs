@@ -16,6 +16,7 @@ const EPERM: u16 = 1;
 const EINVAL: u16 = 22;
 const ENOSYS: u16 = 38;
 const ENODATA: u16 = 61;
+const EPROTO: u16 = 71;
 const ECONNREFUSED: u16 = 111;
 
 #[test]
@@ -320,6 +321,12 @@ fn execution() {
         (3, "oops\n".to_owned())
     );
     assert_eq!(succeeds(attempt!("exec", "/bin/sh", "-c", "kill -9 $$")).0, 128 + 9);
+    assert_eq!(succeeds(attempt!("exec_ok", "/bin/echo", "a")), (0, "a\n".to_owned()));
+    assert_eq!(
+        once(attempt!("exec_ok", "/bin/sh", "-c", "echo oops; exit 3")),
+        (-1, EPROTO, "oops\n".to_owned())
+    );
+    assert_eq!(once(attempt!("exec_ok", "/nonexistent")), (-1, ENOENT, "exec".to_owned()));
     let nine = (0..9).fold(attempt!("exec", "/bin/echo"), Statement::arg);
     assert_eq!(once(nine).1, refusal::BAD_OPERAND, "no argument is dropped silently");
     assert_eq!(once(attempt!("exec", "/nonexistent")), (-1, ENOENT, "exec".to_owned()));

@@ -31,6 +31,13 @@ pub(super) fn exec(call: &mut Call<'_>) -> Answer {
     execute(call, &Target::Path(path), &arguments)
 }
 
+pub(super) fn exec_ok(call: &mut Call<'_>) -> Answer {
+    match exec(call)? {
+        0 => Ok(0),
+        _ => Err(EPROTO),
+    }
+}
+
 pub(super) fn execveat_empty(call: &mut Call<'_>) -> Answer {
     let opened = if call.has(0) { kernel::open(call.text(0)?, O_RDONLY | O_CLOEXEC, 0) } else { own_image() };
     let fd = call.step(b"open", opened)?;

@@ -227,6 +227,9 @@ macro_rules! operations {
                 /// Forks and executes PATH with the probe's environment and at most 8 arguments. ret: exit code, or 128 and the signal;
                 /// data: what it printed; data on error: the step (exec: the error is that of execve).
                 exec("PATH [ARG...]");
+                /// As exec, but anything else than exit code 0 is EPROTO, with what it printed as data: a command as a
+                /// control. ret: 0.
+                exec_ok("PATH [ARG...]");
                 /// Writes the probe's image to a memfd and executes that. ret: 0; data on error: the step
                 /// (memfd_create, image, exec).
                 memfd_exec("");
