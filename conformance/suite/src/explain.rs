@@ -47,9 +47,13 @@ pub struct Explanation {
     pub needs: Vec<String>,
 }
 
-/// All probes that apply to a policy, sorted by id, those of every tier; addresses and paths are those of a lab as it would be.
-pub fn explanations(policy: &Policy) -> Vec<Explanation> {
-    catalogue::all(&World::described(), policy).iter().map(explain).collect()
+/// All probes that apply to a policy, and `custom`, sorted by id, those of every tier; addresses and paths are those of a lab as it
+/// would be.
+pub fn explanations(policy: &Policy, custom: &[Probe]) -> Vec<Explanation> {
+    let catalogue = catalogue::all(&World::described(), policy);
+    let mut all: Vec<Explanation> = catalogue.iter().chain(custom).map(explain).collect();
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all
 }
 
 fn explain(probe: &Probe) -> Explanation {
@@ -96,6 +100,15 @@ fn in_words(need: Need) -> String {
         Need::LandlockAbi(abi) => format!("Landlock, ABI {abi} or newer"),
         Need::Command(name) => format!("the command {name}"),
     }
+}
+
+/// The name of a clause as SPEC.md has it; `None` where it has no such clause, or it is about evidence and verdicts.
+pub(crate) fn clause_name(name: &str) -> Option<&'static str> {
+    let names =
+        SPEC.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** ").map(|(name, _)| name));
+    names
+        .filter(|clause| !clause.starts_with("EV-") && !clause.starts_with("OUT-"))
+        .find(|clause| *clause == name)
 }
 
 /// The words of a clause of SPEC.md, on one line.
@@ -149,7 +162,7 @@ mod tests {
     #[test]
     fn every_probe_is_explained_with_the_words_of_its_clause() {
         for policy in policies() {
-            for probe in explanations(&policy) {
+            for probe in explanations(&policy, &[]) {
                 let words =
                     [&probe.requirement, &probe.spec_text, &probe.operation, &probe.inside, &probe.outside];
                 assert!(words.iter().all(|text| !text.is_empty()), "{probe:?}");

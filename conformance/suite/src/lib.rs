@@ -2,7 +2,7 @@
 //!
 //! The path of a verification, one module a stage:
 //!
-//! - [`catalogue`]: what is probed, as data;
+//! - [`catalogue`]: what is probed, as data; [`custom`]: what a reviewer has probed besides;
 //! - [`adapters`]: how each runtime is asked to run a workload, [`entry`]: and through which way in;
 //! - [`lab`]: the world that probes may see: private namespaces, listeners, things to steal;
 //! - [`run`]: cases in a lab, side by side;
@@ -18,6 +18,7 @@ pub mod adapters;
 pub mod attribution;
 pub mod baseline;
 pub mod catalogue;
+pub mod custom;
 pub mod entry;
 pub mod explain;
 pub mod glob;

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::catalogue::{Class, Probe, Tier};
+use crate::custom;
 
 /// Of `probes`, which are sorted by id, at most one for each clause of SPEC.md and each way to fail it. A clause that only slow
 /// probes are about has none: what this selection shows is a part of what the standard one does, and no proof for the rest.
 pub(crate) fn smoke(probes: Vec<Probe>) -> Vec<Probe> {
     let mut chosen: BTreeMap<(&str, bool), Probe> = BTreeMap::new();
-    for probe in probes.into_iter().filter(is_quick) {
+    // What somebody has brought along is about something else each time.
+    let (own, probes): (Vec<Probe>, Vec<Probe>) =
+        probes.into_iter().filter(is_quick).partition(|probe| probe.group() == custom::GROUP);
+    for probe in probes {
         let kind = (probe.spec, probe.class == Class::Allowed);
         let is_graver = chosen.get(&kind).is_none_or(|known| known.severity < probe.severity);
         if is_graver {
             chosen.insert(kind, probe);
         }
     }
-    let mut chosen: Vec<Probe> = chosen.into_values().collect();
+    let mut chosen: Vec<Probe> = chosen.into_values().chain(own).collect();
     chosen.sort_by(|a, b| a.id.cmp(&b.id));
     chosen
 }

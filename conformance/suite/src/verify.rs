@@ -16,6 +16,7 @@ use crate::adapters::{self, Adapter};
 pub use crate::baseline::Baseline;
 use crate::baseline::Comparison;
 use crate::catalogue::{self, Need, Outside, Probe, Tier};
+pub use crate::custom::Custom;
 pub use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
 use crate::known::{self, Day, Deviation};
@@ -96,6 +97,8 @@ pub struct Options {
     pub entry: Entry,
     /// The means by which the network is carried, where it is not to be what the policy says.
     pub backend: Option<Backend>,
+    /// Probes that the caller has brought along.
+    pub custom: Custom,
     /// A pattern over probe ids.
     pub only: Option<String>,
     /// How much runs.
@@ -257,10 +260,18 @@ fn check_baseline(options: &Options) -> Result<(), Failure> {
     })
 }
 
+/// The catalogue with what the caller has brought along, sorted by id.
+fn catalogued(options: &Options, world: &World) -> Vec<Probe> {
+    let mut probes = catalogue::all(world, &options.policy);
+    probes.extend(options.custom.probes.iter().cloned());
+    probes.sort_by(|a, b| a.id.cmp(&b.id));
+    probes
+}
+
 /// The probes that the options select, sorted by id. Nothing selected is an error; a shard that none of the selected falls into
 /// is not, since others have them.
 fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
-    let mut probes = catalogue::all(world, &options.policy);
+    let mut probes = catalogued(options, world);
     match (&options.only, options.tier) {
         (Some(pattern), _) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
         (None, Selection::Soak) => {}
@@ -422,12 +433,13 @@ fn report(
         entry: options.entry,
         policy: options.policy.name.clone(),
         policy_argument: options.policy_argument.clone(),
+        probes: options.custom.paths.iter().map(|path| path.display().to_string()).collect(),
         host: host(runner.lab),
         host_facts: options.host_facts.clone(),
         repeat: options.repeat,
         shard: options.shard,
     };
-    let all = catalogue::all(runner.lab.world(), &options.policy);
+    let all = catalogued(options, runner.lab.world());
     let untested = untested::untested(options.locations.keys().map(String::as_str), &all);
     let untested = untested.into_iter().filter_map(|clause| options.locations.get_key_value(clause));
     let untested = untested.map(|(clause, location)| (clause.clone(), location.clone())).collect();

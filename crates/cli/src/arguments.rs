@@ -213,6 +213,9 @@ pub(crate) enum ProbesVerb {
         /// A policy file, or the name of a built-in policy (default, agent)
         #[arg(long, value_name = "FILE|NAME")]
         policy: Option<OsString>,
+        /// Probes of your own: a file in YAML, or a directory of files *.yaml
+        #[arg(long, value_name = "FILE|DIR")]
+        probes: Vec<PathBuf>,
         /// Only probes whose id matches
         #[arg(long, value_name = "GLOB")]
         only: Option<String>,
@@ -227,6 +230,9 @@ pub(crate) enum ProbesVerb {
         /// A policy file, or the name of a built-in policy (default, agent)
         #[arg(long, value_name = "FILE|NAME")]
         policy: Option<OsString>,
+        /// Probes of your own: a file in YAML, or a directory of files *.yaml
+        #[arg(long, value_name = "FILE|DIR")]
+        probes: Vec<PathBuf>,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -270,6 +276,9 @@ pub(crate) struct Verify {
     /// the other
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) backend: Vec<String>,
+    /// Probes of your own besides those of the catalogue: a file in YAML, or a directory of files *.yaml; may be given several times
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) probes: Vec<PathBuf>,
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,

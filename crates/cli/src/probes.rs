@@ -9,7 +9,8 @@ use crate::arguments::{Format, Probes, ProbesVerb};
 use crate::{message, source};
 
 pub(crate) fn probes(arguments: &Probes) -> ExitCode {
-    let (ProbesVerb::List { policy, format, .. } | ProbesVerb::Show { policy, format, .. }) = &arguments.verb;
+    let (ProbesVerb::List { policy, format, probes, .. } | ProbesVerb::Show { policy, format, probes, .. }) =
+        &arguments.verb;
     let document = match source::load(policy.as_deref()) {
         Ok(document) => document,
         Err(diagnostics) => {
@@ -17,7 +18,8 @@ pub(crate) fn probes(arguments: &Probes) -> ExitCode {
             return ExitCode::from(message::USAGE);
         }
     };
-    let mut probes = explain::explanations(&document.policy);
+    let Ok(custom) = source::probes(probes) else { return ExitCode::from(message::USAGE) };
+    let mut probes = explain::explanations(&document.policy, &custom.probes);
     let all = "`palisade probes list` shows all that apply to a policy (--policy)";
     match &arguments.verb {
         ProbesVerb::List { only, .. } => {

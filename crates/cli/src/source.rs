@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use palisade::{Decision, Error};
+use palisade_conformance::custom::{self, Custom};
 use palisade_host::Depth;
 use palisade_plan::{HostFacts, Plan, Refusal};
 use palisade_policy::{Diagnostics, Document, limits};
@@ -43,6 +44,16 @@ fn read(path: &Path, shown: &str) -> Result<Vec<u8>, Diagnostics> {
 
 /// Why a verb cannot go on. Every one has been told to the user already.
 pub(crate) struct Told;
+
+/// The probes that the user has brought along. Tells the user what is wrong with them.
+pub(crate) fn probes(paths: &[PathBuf]) -> Result<Custom, Told> {
+    custom::load(paths).map_err(|problems| {
+        for problem in problems {
+            message::error(&problem, problem.hint.as_deref());
+        }
+        Told
+    })
+}
 
 /// A policy with the facts of this host and the plan that follows from both.
 pub(crate) struct Decided {

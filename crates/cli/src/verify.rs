@@ -111,6 +111,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             return ExitCode::from(message::USAGE);
         }
     };
+    let Ok(custom) = source::probes(&arguments.probes) else { return ExitCode::from(message::USAGE) };
     let against = match arguments.against.as_deref().map(Baseline::read).transpose() {
         Ok(against) => against,
         Err(error) => {
@@ -157,6 +158,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             Entry::Pty => suite::Entry::Pty,
         },
         backend,
+        custom,
         only: arguments.only.clone(),
         tier: match arguments.tier {
             Tier::Smoke => suite::Selection::Smoke,

@@ -47,6 +47,13 @@ impl Clause {
     }
 }
 
+impl From<String> for Clause {
+    /// A clause that was read. Nothing says that any policy has it.
+    fn from(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+}
+
 impl Borrow<str> for Clause {
     fn borrow(&self) -> &str {
         &self.0

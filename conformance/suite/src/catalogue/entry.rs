@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use palisade_policy::Clause;
 use palisade_probe::script::{Phase, Script, Statement};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Canary, Expect};
 use crate::lab::world::Presence;
 
 /// How bad a breach is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Gives away information.
@@ -39,7 +39,7 @@ impl Severity {
 }
 
 /// What it means when the expectation is not met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The policy forbids the attempt: not meeting the expectation is a breach.
@@ -266,6 +266,8 @@ pub struct Probe {
     pub interference: Option<Interference>,
     /// How long the workload may run, below what the policy says.
     pub wall_time: Option<Duration>,
+    /// How long a run may take before it is ended from outside, where that is not what is usual.
+    pub limit: Option<Duration>,
     /// What runs meanwhile in a second sandbox of the same runtime and policy, in the same workspace. It has done its
     /// set-up before the workload starts, and is killed when that has ended.
     pub beside: Option<Script>,
@@ -308,6 +310,7 @@ impl Probe {
             planted: Vec::new(),
             interference: None,
             wall_time: None,
+            limit: None,
             beside: None,
             settle: Duration::ZERO,
             serial: false,

@@ -150,3 +150,11 @@ pub fn all(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.sort_by(|a, b| a.id.cmp(&b.id));
     probes
 }
+
+/// Whether `id` is lower-case words: `group/.../name`, each of words joined by `-`.
+pub(crate) fn is_id(id: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let words: Vec<&str> = id.split('/').collect();
+    words.len() >= 2 && words.iter().all(|part| part.split('-').all(word))
+}

@@ -56,7 +56,9 @@ fn spec_clauses() -> Vec<(String, bool)> {
         let (clause, text) = line.strip_prefix("- **")?.split_once("** ")?;
         Some((clause.to_owned(), text.ends_with("*Not probed yet.*")))
     });
-    clauses.filter(|(clause, _)| !clause.starts_with("EV-") && !clause.starts_with("OUT-")).collect()
+    // What the files of reviewers cite is not of this catalogue.
+    let apart = ["EV-", "OUT-", "OWN-"];
+    clauses.filter(|(clause, _)| !apart.iter().any(|prefix| clause.starts_with(prefix))).collect()
 }
 
 #[test]
@@ -95,13 +97,6 @@ fn ids_are_unique_lower_case_words() {
             assert!(seen.insert(probe.id.clone()), "{} exists twice", probe.id);
         }
     }
-}
-
-fn is_id(id: &str) -> bool {
-    let word =
-        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let words: Vec<&str> = id.split('/').collect();
-    words.len() >= 2 && words.iter().all(|part| part.split('-').all(word))
 }
 
 #[test]

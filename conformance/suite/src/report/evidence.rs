@@ -2,6 +2,7 @@
 
 use super::{CaseReport, Report, escape};
 use crate::attribution::Finding;
+use crate::custom;
 use crate::entry::Entry;
 use crate::observation::{Observation, Unseen};
 
@@ -70,7 +71,11 @@ pub(super) fn reproduce(report: &Report, case: &CaseReport) -> String {
         Entry::Run => String::new(),
         entry => format!(" --entry {entry}"),
     };
-    format!("palisade verify --policy {}{runtime}{entry} --only {}", subject.policy_argument, case.id)
+    let probes = match case.group() {
+        custom::GROUP => subject.probes.iter().map(|path| format!(" --probes {path}")).collect(),
+        _ => String::new(),
+    };
+    format!("palisade verify --policy {}{runtime}{entry}{probes} --only {}", subject.policy_argument, case.id)
 }
 
 /// The lines as a block of text, for the formats that have a place for one.

@@ -65,6 +65,9 @@ pub struct Subject {
     pub policy: String,
     /// What names the policy on a command line: a built-in name or a path.
     pub policy_argument: String,
+    /// The files and directories of probes that were brought along.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<String>,
     /// One line about the host: kernel, machine, root or rootless.
     pub host: String,
     /// What the host offers, as the caller surveyed it.

@@ -21,6 +21,7 @@ pub(crate) fn subject() -> Subject {
         runtime_version: Some("palisade 9.9.9".to_owned()),
         entry: crate::entry::Entry::Run,
         policy: "default".to_owned(),
+        probes: Vec::new(),
         policy_argument: "default".to_owned(),
         host: "Linux 6.18.0 x86_64, rootless".to_owned(),
         host_facts: serde_json::json!({"landlock_abi": 7}),

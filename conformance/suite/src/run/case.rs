@@ -167,7 +167,8 @@ fn execute(
         };
         Some(Trigger { seen: announcement(nonce, interference.after), act })
     });
-    let mut raw = process::run(runner.lab, &mut command, terminal, trigger, runner.limit);
+    let mut raw =
+        process::run(runner.lab, &mut command, terminal, trigger, probe.limit.unwrap_or(runner.limit));
     raw.terminal = caller.as_ref().and_then(Caller::changed);
     raw.looked = looked;
     if streams != probe.streams && matches!(probe.workload, Workload::Command(_)) {

@@ -88,6 +88,7 @@ fn options() -> Options {
         runtime: "palisade".to_owned(),
         entry: Entry::Run,
         backend: None,
+        custom: Custom::default(),
         only: None,
         tier: Selection::Standard,
         shard: None,
