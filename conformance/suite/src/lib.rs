@@ -10,6 +10,7 @@
 //! - [`judge`]: evidence in, [`verdict`] out;
 //! - [`attribution`]: and which layer of the sandbox it was;
 //! - [`report`]: what a person or a program reads; [`baseline`]: and what has changed since an earlier one;
+//! - [`inside`]: what can be told of a sandbox that somebody else started;
 //! - [`verify`]: from options to an exit code; [`mutants`]: the same against sandboxes with a hole.
 //!
 //! The suite meets every runtime, Palisade's own too, only as an executable. `SPEC.md` beside this crate is the contract.
@@ -22,6 +23,7 @@ pub mod custom;
 pub mod entry;
 pub mod explain;
 pub mod glob;
+pub mod inside;
 pub mod judge;
 pub mod known;
 pub mod lab;

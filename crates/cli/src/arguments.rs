@@ -40,6 +40,12 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Explain what `verify` tries
     Probes(Probes),
+    /// Tell what can be told of the sandbox, container or shell that this runs in
+    #[command(
+        after_help = "EXIT STATUS:\n  0 nothing of severity high or critical is open; 1 something is; 2 usage error; 3 nothing could be \
+                            told"
+    )]
+    Probe(Probe),
     /// Print what this host can enforce
     Host(Host),
     /// Check a policy file
@@ -237,6 +243,22 @@ pub(crate) enum ProbesVerb {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Probe {
+    /// Look around here, by what cannot act: no policy, no lab, nothing sent. Weaker evidence than that of verify
+    #[arg(long, required_unless_present = "extract", conflicts_with = "extract")]
+    pub(crate) inside: bool,
+    /// Write the bare probe program here, an executable that needs no library: for where this one does not start
+    #[arg(long, value_name = "FILE")]
+    pub(crate) extract: Option<PathBuf>,
+    /// Only what has an id that matches
+    #[arg(long, value_name = "GLOB", requires = "inside")]
+    pub(crate) only: Option<String>,
+    /// Print JSON
+    #[arg(long, requires = "inside")]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

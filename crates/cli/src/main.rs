@@ -10,6 +10,7 @@ mod host;
 mod message;
 mod narrow;
 mod plan;
+mod probe;
 mod probes;
 mod report;
 mod run;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Plan(plan) => plan::plan(&plan),
         Verb::Verify(verify) => verify::verify(&verify, inner),
         Verb::Probes(arguments) => probes::probes(&arguments),
+        Verb::Probe(arguments) => probe::probe(&arguments),
         Verb::Host(host) => host::host(&host),
         Verb::Policy(check) => check::check(&check),
     }

@@ -22,6 +22,8 @@ use serde_saphyr::{Location, Spanned};
 use crate::catalogue::Probe;
 use crate::report::printable;
 
+pub(crate) use workload::numbered;
+
 /// The first word of the ids of such probes.
 pub const GROUP: &str = "own";
 

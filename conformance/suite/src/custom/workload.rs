@@ -87,7 +87,7 @@ fn statement(phase: Phase, text: &Spanned<String>) -> Result<Statement, Wrong> {
 }
 
 /// A call of `sys` by its number, where it is written by its name.
-fn numbered(text: &str) -> String {
+pub(crate) fn numbered(text: &str) -> String {
     let mut words = text.split_whitespace();
     match (words.next(), words.next().and_then(syscalls::number)) {
         (Some("sys"), Some(number)) => {
