@@ -253,6 +253,9 @@ pub(crate) struct Probe {
     /// Write the bare probe program here, an executable that needs no library: for where this one does not start
     #[arg(long, value_name = "FILE")]
     pub(crate) extract: Option<PathBuf>,
+    /// Probes of your own as for verify, such of them as cannot act: a file in YAML, or a directory of files *.yaml
+    #[arg(long, value_name = "FILE|DIR", requires = "inside")]
+    pub(crate) probes: Vec<PathBuf>,
     /// Only what has an id that matches
     #[arg(long, value_name = "GLOB", requires = "inside")]
     pub(crate) only: Option<String>,

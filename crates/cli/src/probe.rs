@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use palisade_conformance::inside::{self, IMAGE, Options};
 
 use crate::arguments::Probe;
-use crate::message;
+use crate::{message, source};
 
 /// Exit status where nothing could be told.
 const FAILED: u8 = 3;
@@ -21,7 +21,9 @@ pub(crate) fn probe(arguments: &Probe) -> ExitCode {
             Err(error) => failed(&format!("write {}: {error}", path.display())),
         };
     }
-    match inside::run(&Options { only: arguments.only.clone(), json: arguments.json }) {
+    let Ok(custom) = source::probes(&arguments.probes) else { return ExitCode::from(message::USAGE) };
+    let options = Options { only: arguments.only.clone(), custom: custom.probes, json: arguments.json };
+    match inside::run(&options) {
         Ok(inside::Code::Usage) => {
             let pattern = arguments.only.as_deref().unwrap_or("*");
             message::error(

@@ -9,16 +9,18 @@
 //! run, whatever the table says.
 
 mod attempts;
+mod brought;
 mod harmless;
 mod posture;
 mod program;
 mod write;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::catalogue::Severity;
+use crate::catalogue::{Probe, Severity};
 use crate::glob;
 
 pub use write::SCHEMA;
@@ -45,7 +47,7 @@ pub struct Finding {
     /// How bad it is where it is open.
     pub severity: Severity,
     /// What this is about, a few words.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// What was seen.
     pub seen: String,
     /// What was tried, as the probe program reads it; nothing was where it was only read.
@@ -60,11 +62,19 @@ impl Finding {
     fn new(
         id: &str,
         severity: Severity,
-        about: &'static str,
+        about: impl Into<Cow<'static, str>>,
         verdict: Verdict,
         seen: impl Into<String>,
     ) -> Self {
-        Self { id: id.to_owned(), verdict, severity, about, seen: seen.into(), statement: None, note: None }
+        Self {
+            id: id.to_owned(),
+            verdict,
+            severity,
+            about: about.into(),
+            seen: seen.into(),
+            statement: None,
+            note: None,
+        }
     }
 
     fn note(mut self, note: impl Into<String>) -> Self {
@@ -98,6 +108,8 @@ impl From<Code> for std::process::ExitCode {
 pub struct Options {
     /// A pattern over the ids.
     pub only: Option<String>,
+    /// Probes that the caller has brought along; of these such that cannot act.
+    pub custom: Vec<Probe>,
     /// JSON instead of text: [`SCHEMA`].
     pub json: bool,
 }
@@ -110,6 +122,7 @@ pub fn run(options: &Options) -> io::Result<Code> {
     // First of all, while nothing else is open.
     let mut findings = posture::all();
     findings.extend(attempts::all());
+    findings.extend(brought::all(&options.custom));
     if let Some(pattern) = &options.only {
         findings.retain(|finding| glob::matches(pattern, &finding.id));
     }

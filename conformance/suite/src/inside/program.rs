@@ -57,6 +57,7 @@ impl Program {
         let words = script.argv(NONCE).map_err(|error| error.to_string())?;
         let raw = self.output(&words).map_err(|error| format!("not tried: {error}"))?;
         let observation = read::script(&NoSandbox, script, NONCE, &raw);
+        observation.setup.map_err(|why| format!("the set-up failed: {why}"))?;
         observation.control.map_err(|why| format!("what is allowed failed too: {why}"))?;
         observation.attempt.map_err(|unseen| match unseen {
             Unseen::TimedOut => "no answer in time".to_owned(),

@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-
-#[path = "../../tests/support/schemas.rs"]
-mod schemas;
-
 use crate::catalogue::Severity::{High, Medium};
+use crate::report::tests::published::schemas;
 
 fn finding(verdict: Verdict, severity: Severity) -> Finding {
     Finding::new("a/b", severity, "x", verdict, "y")

@@ -81,7 +81,7 @@ pub(super) fn text(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> 
         before = Some(finding.verdict);
         let severity = if finding.verdict == Verdict::Open { finding.severity.word() } else { "" };
         write!(out, "{:7}  {severity:8}  {:width$}  ", word(finding.verdict), finding.id)?;
-        write!(out, "{}: {}", finding.about, printable(&finding.seen))?;
+        write!(out, "{}: {}", printable(&finding.about), printable(&finding.seen))?;
         match &finding.note {
             Some(note) => writeln!(out, " ({})", printable(note))?,
             None => writeln!(out)?,

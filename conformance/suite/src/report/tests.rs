@@ -10,7 +10,7 @@ use crate::verdict::Gap;
 use palisade_probe::attempt;
 
 mod forms;
-mod published;
+pub(crate) mod published;
 
 const RUN: &str = "0123456789abcdef";
 

@@ -111,7 +111,7 @@ const CLUSTER: &str = "/run/secrets/kubernetes.io/serviceaccount/token";
 pub(super) fn look() -> Vec<Finding> {
     let reach = |(id, severity, about, paths, how): &(&str, Severity, &'static str, &[&str], Access)| {
         let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-        within(Finding::new(id, *severity, about, Closed, ""), &paths, *how)
+        within(Finding::new(id, *severity, *about, Closed, ""), &paths, *how)
     };
     let others = [
         root(),

@@ -7,7 +7,7 @@ use super::*;
 use crate::mutants::{Answer, Fate, Matrix, Row, SCHEMA as MUTANTS, Teeth, Tooth};
 
 #[path = "../../../tests/support/schemas.rs"]
-mod schemas;
+pub(crate) mod schemas;
 
 const VERIFY: &str = "conformance/schema/palisade.verify-1.json";
 const MATRIX: &str = "conformance/schema/palisade.mutants-1.json";
