@@ -7,7 +7,7 @@ mod twice;
 
 use std::path::Path;
 
-use palisade_policy::{Policy, ResolvedRules, SyscallProfile};
+use palisade_policy::{Policy, ResolvedRules};
 use palisade_probe::script::Statement;
 
 use super::prelude::*;
@@ -315,10 +315,10 @@ fn execution(policy: &Policy, resolved: &ResolvedRules) -> Vec<Probe> {
 
 /// Programs made in memory lie below no path: only the profile that has no memfd_create(2) stops them.
 fn in_memory(policy: &Policy) -> Probe {
-    if policy.process.syscalls.profile == SyscallProfile::Strict {
+    if super::narrowed::refuses(policy, "memfd_create") {
         return Probe::denies("fs/exec/memfd", Medium)
             .serves("process.syscalls", "FS-6")
-            .requires("under the strict profile no program is made in memory")
+            .requires("under a filter without memfd_create(2) no program is made in memory")
             .script([attempt!("sys", SYS_memfd_create, "palisade", 0)])
             .expect(Denied)
             .outside(Outside::succeeds());

@@ -20,7 +20,7 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     probes.extend(file_systems());
     probes.extend(gone());
     if let Ok(resolved) = policy.filesystem.resolve(&world.work.dir) {
-        probes.extend(attributes(world, &resolved));
+        probes.extend(attributes(world, policy, &resolved));
     }
     probes
 }
@@ -171,7 +171,7 @@ fn gone() -> Vec<Probe> {
 }
 
 /// What every mount must look like, by the policy.
-fn attributes(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
+fn attributes(world: &World, policy: &Policy, resolved: &ResolvedRules) -> Vec<Probe> {
     let devices =
         ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts"];
     let private = ["/tmp", "/dev/shm"];
@@ -198,7 +198,10 @@ fn attributes(world: &World, resolved: &ResolvedRules) -> Vec<Probe> {
     held.sort();
     held.dedup();
     let own = |points: &[&str]| -> Vec<String> { points.iter().map(|point| (*point).to_owned()).collect() };
-    let writable = [own(&devices), own(&private), shown(Access::ReadWrite), held.clone()].concat();
+    // A nested user namespace is of no use without writing to /proc/PID/uid_map.
+    let nested: &[&str] = if policy.process.nested_namespaces { &["/proc"] } else { &[] };
+    let writable =
+        [own(&devices), own(&private), own(nested), shown(Access::ReadWrite), held.clone()].concat();
     let executable = |point: &String| resolved.may_execute(point.as_ref());
     let base = ["/", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/tmp"];
     let mut programs = [own(&base), shown(Access::ReadOnly), shown(Access::ReadWrite), held].concat();

@@ -61,6 +61,7 @@ mod call;
 mod canary;
 mod entry;
 mod expect;
+mod narrowed;
 pub mod prelude;
 
 mod cap;
@@ -148,7 +149,7 @@ pub const GROUPS: &[Group] = &[
 pub fn all(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes: Vec<Probe> = GROUPS.iter().flat_map(|group| (group.probes)(world, policy)).collect();
     probes.sort_by(|a, b| a.id.cmp(&b.id));
-    probes
+    narrowed::applying(probes, policy)
 }
 
 /// Whether `id` is lower-case words: `group/.../name`, each of words joined by `-`.

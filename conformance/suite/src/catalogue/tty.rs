@@ -1,6 +1,6 @@
 //! Terminals: the caller's is out of reach, the workload's own work.
 
-use palisade_policy::Policy;
+use palisade_policy::{Policy, Terminal};
 use palisade_probe::script::{Arg, Statement};
 
 use super::prelude::*;
@@ -14,7 +14,7 @@ const TIOCGPGRP: u64 = 0x540f;
 const HIGH_BITS: u64 = 1 << 32;
 
 /// Entries of the group `tty`.
-pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
+pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let pty = &*world.pty;
     let mut probes = vec![
         request("tty/tiocsti", "TIOCSTI", TIOCSTI),
@@ -52,21 +52,32 @@ pub(super) fn probes(world: &World, _policy: &Policy) -> Vec<Probe> {
     ];
     probes.extend(controlling(world));
     probes.extend(from_the_far_side());
-    probes.extend(conversation());
     probes.push(
         Probe::allows("tty/openpty-works", Medium)
             .serves("process.terminal", "TTY-2")
             .requires("the workload can make a pseudo-terminal, talk through it and resize it")
             .script([attempt!("openpty")]),
     );
-    probes.push(
-        Probe::allows("tty/caller-usable", Medium)
-            .serves("process.terminal", "TTY-3")
-            .requires("the standard descriptors are still a terminal where the caller's are")
+    let asked = |probe: Probe| {
+        probe
             .operation("tcgetattr(3) on descriptor 0")
-            .script([attempt!("sys", SYS_ioctl, 0, 0x5401, buffer(64))])
-            .on_terminal(),
-    );
+            .script([control!("sys", SYS_getpid), attempt!("sys", SYS_ioctl, 0, 0x5401, buffer(64))])
+            .on_terminal()
+    };
+    if policy.process.terminal == Terminal::None {
+        let none = Probe::denies("tty/none", Medium)
+            .serves("process.terminal", "TTY-1")
+            .requires("a policy that gives no terminal gives none where the caller has one either")
+            .expect(Expect::fails([ENOTTY]))
+            .outside(Outside::succeeds());
+        probes.push(asked(none));
+    } else {
+        let usable = Probe::allows("tty/caller-usable", Medium)
+            .serves("process.terminal", "TTY-3")
+            .requires("the standard descriptors are still a terminal where the caller's are");
+        probes.push(asked(usable));
+        probes.extend(conversation());
+    }
     probes
 }
 

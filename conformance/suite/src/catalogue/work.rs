@@ -185,7 +185,10 @@ fn devices() -> Vec<Probe> {
         device(
             "full",
             "/dev/full is full",
-            vec![setup!("open", "/dev/full", O_WRONLY), attempt!("sys", SYS_write, result(0), bytes("x"), 1)],
+            vec![
+                attempt!("open", "/dev/full", O_WRONLY),
+                attempt!("sys", SYS_write, result(0), bytes("x"), 1),
+            ],
         )
         .expect(Expect::fails([ENOSPC])),
         device(

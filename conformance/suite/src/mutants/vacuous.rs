@@ -16,12 +16,20 @@ struct Reason {
 /// Every way in.
 const ALL: &[Entry] = &[Entry::Run, Entry::Exec, Entry::Pty];
 
-const LIST: &[Reason] = &[Reason {
-    probes: &["res/wall-time/stopped"],
-    rootless: None,
-    entries: ALL,
-    why: "whatever does not end a stopped tree leaves it stopped, and a time-out is no evidence (EV-6)",
-}];
+const LIST: &[Reason] = &[
+    Reason {
+        probes: &["res/wall-time/stopped"],
+        rootless: None,
+        entries: ALL,
+        why: "whatever does not end a stopped tree leaves it stopped, and a time-out is no evidence (EV-6)",
+    },
+    Reason {
+        probes: &["work/signalfd"],
+        rootless: None,
+        entries: ALL,
+        why: "nothing starts without signalfd4(2), by which the first process of a sandbox hears of signals",
+    },
+];
 
 /// Why the probe notices no mutant here, where that is listed.
 pub(super) fn reason(probe: &str, entry: Entry, rootless: bool) -> Option<&'static str> {

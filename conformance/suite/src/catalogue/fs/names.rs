@@ -73,7 +73,8 @@ impl<'a> Name<'a> {
             .filter_map(|above| above.to_str().map(ToOwned::to_owned))
             .collect();
         above.reverse();
-        let inside = KNOWN_FILES.iter().find(|file| Path::new(file).parent() == Some(Path::new(path)));
+        let below = || KNOWN_FILES.iter().filter(|file| Path::new(file).starts_with(path));
+        let inside = below().min_by_key(|file| file.matches('/').count());
         Some(Self {
             world,
             words: words(rule),
@@ -105,10 +106,11 @@ impl<'a> Name<'a> {
             .script(script)
             .expect(Denied.or(Absent).or(ReadOnly).or(Expect::fails([EBUSY, EEXIST, EXDEV])))
             .outside(Outside::succeeds());
-        if self.exists {
-            probe.canary(Canary::File(self.file.as_str().into()))
-        } else {
-            probe.canary(Canary::Missing(self.path.as_str().into()))
+        match (self.exists, KNOWN_FILES.contains(&self.file.as_str())) {
+            (true, true) => probe.canary(Canary::File(self.file.as_str().into())),
+            // A directory in which the lab has no file.
+            (true, false) => probe,
+            (false, _) => probe.canary(Canary::Missing(self.path.as_str().into())),
         }
     }
 
@@ -325,8 +327,9 @@ fn execution(world: &World, resolved: &ResolvedRules, entry: &ResolvedEntry) -> 
     let number = entry.clause.as_str().trim_start_matches("filesystem.no_execute[").trim_end_matches(']');
     let program = format!("{path}/palisade-program");
     let deny = |name: String, attempts: Vec<Statement>| {
-        let mut script =
-            vec![control!("read_file", "allowed.txt"), control!("write_file", "palisade-new", "x")];
+        // In the directory of the rule: what is around it may be read-only.
+        let beside = format!("{path}/palisade-new");
+        let mut script = vec![control!("read_file", "allowed.txt"), control!("write_file", beside, "x")];
         script.extend(attempts);
         Probe::denies(format!("fs/exec/no-execute-{number}/{name}"), Medium)
             .serves_rule(&entry.clause, "FS-6")

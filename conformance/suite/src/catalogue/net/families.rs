@@ -64,6 +64,18 @@ pub(super) fn probes(policy: &Policy) -> Vec<Probe> {
                 .requires("families that general programs do not need are closed"),
         );
     }
+    if crate::catalogue::narrowed::is_without_internet(policy) {
+        for (name, family, kind) in [
+            ("internet", libc::AF_INET, libc::SOCK_STREAM),
+            ("internet-v6", libc::AF_INET6, libc::SOCK_DGRAM),
+            ("netlink", libc::AF_NETLINK, libc::SOCK_RAW),
+        ] {
+            probes
+                .push(socket(format!("net/family/{name}"), Medium, "NET-4", family, kind, 0).requires(
+                    "under the strict profile a policy without a network leaves only UNIX sockets",
+                ));
+        }
+    }
     for (name, kind, protocol) in [
         ("sctp", libc::SOCK_STREAM, libc::IPPROTO_SCTP),
         ("udplite-socket", libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE),
