@@ -29,6 +29,8 @@ pub struct Explanation {
     pub spec: String,
     /// The words of that clause.
     pub spec_text: String,
+    /// What others call that which it is about: [`catalogue::tags`].
+    pub tags: Vec<&'static str>,
     /// The clause of the policy.
     pub clause: String,
     /// The operation that is judged.
@@ -79,6 +81,7 @@ fn explain(probe: &Probe) -> Explanation {
         requirement: case.requirement,
         spec_text: clause(probe.spec).unwrap_or_default(),
         spec: case.spec,
+        tags: case.tags,
         clause: case.clause,
         operation: case.operation,
         workload: case.workload,
@@ -139,6 +142,7 @@ pub fn write(out: &mut dyn Write, probe: &Explanation) -> io::Result<()> {
     let mut field = |label: &str, value: &str| writeln!(out, "  {label:10} {}", printable(value));
     field("policy", &probe.clause)?;
     field("contract", &format!("SPEC.md {}: {}", probe.spec, probe.spec_text))?;
+    field("tags", &probe.tags.join(" "))?;
     field("operation", &probe.operation)?;
     field("inside", &probe.inside)?;
     field("outside", &probe.outside)?;

@@ -63,6 +63,7 @@ mod entry;
 mod expect;
 mod narrowed;
 pub mod prelude;
+mod tags;
 
 mod cap;
 mod dev;
@@ -104,6 +105,7 @@ pub use entry::{
 pub(crate) use exec::FIRST;
 pub use expect::{Expect, PROMPT};
 pub use net::{model, ports};
+pub use tags::{WORKS, tags};
 
 use crate::lab::World;
 

@@ -35,6 +35,7 @@ pub(super) fn evidence(report: &Report, case: &CaseReport) -> Vec<Line> {
     let place = case.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
     say("policy", &format!("{}{place}", case.clause));
     say("contract", &format!("SPEC.md {}", case.spec));
+    say("tags", &case.tags.join(" "));
     say("reproduce", &reproduce(report, case));
     lines
 }

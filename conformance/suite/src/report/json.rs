@@ -59,6 +59,7 @@ struct Case<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<&'a str>,
     spec: &'a str,
+    tags: &'a [&'static str],
     requirement: &'a str,
     operation: &'a str,
     workload: &'a [String],
@@ -138,6 +139,7 @@ fn case(case: &CaseReport) -> Case<'_> {
         clause: &case.clause,
         location: case.location.as_deref(),
         spec: &case.spec,
+        tags: &case.tags,
         requirement: &case.requirement,
         operation: &case.operation,
         workload: &case.workload,

@@ -96,6 +96,8 @@ pub struct CaseReport {
     pub location: Option<String>,
     /// The clause of SPEC.md.
     pub spec: String,
+    /// What others call that which it is about: [`crate::catalogue::tags`].
+    pub tags: Vec<&'static str>,
     /// The requirement.
     pub requirement: String,
     /// The operation.
@@ -147,6 +149,7 @@ impl CaseReport {
             clause: probe.clause.to_string(),
             location,
             spec: probe.spec.to_owned(),
+            tags: crate::catalogue::tags(probe),
             requirement: probe.requirement.clone(),
             operation: probe.describe(),
             workload,

@@ -104,11 +104,22 @@ fn rule(report: &Report, case: &CaseReport) -> Value {
         "help": {"text": help, "markdown": help.lines().map(|line| format!("    {line}\n")).collect::<String>()},
         "defaultConfiguration": {"level": level(case)},
         "properties": {
-            "tags": ["security", "sandbox", printable(case.group()), format!("SPEC {}", printable(&case.spec))],
+            "tags": tags(case),
             "precision": "very-high",
             "security-severity": security_severity(case.severity),
         },
     })
+}
+
+/// At most ten, of which code scanning shows as many; it reads weaknesses in its own form.
+fn tags(case: &CaseReport) -> Vec<String> {
+    let own = ["security".to_owned(), "sandbox".to_owned(), printable(case.group())];
+    let others = case.tags.iter().map(|tag| match tag.strip_prefix("cwe:") {
+        Some(number) => format!("external/cwe/cwe-{number:0>3}"),
+        None => (*tag).to_owned(),
+    });
+    let spec = format!("SPEC {}", printable(&case.spec));
+    own.into_iter().chain([spec]).chain(others).collect()
 }
 
 /// A number within the range that GitHub has for this word (above 9.0 critical, from 7.0 high, from 4.0 medium).

@@ -249,6 +249,15 @@ fn sarif_has_what_is_required() {
         for result in results {
             let rule = &driver["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
             assert!(result["ruleId"].is_string() && rule["id"] == result["ruleId"]);
+            let tags: Vec<&str> = rule["properties"]["tags"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|tag| tag.as_str())
+                .collect();
+            assert!(tags.len() > 4 && tags.len() <= 10, "{tags:?}");
+            let has_weakness = tags.iter().any(|tag| tag.starts_with("external/cwe/cwe-"));
+            assert_eq!(has_weakness, result["level"] == "error", "{tags:?}");
             assert!(rule["shortDescription"]["text"].is_string() && rule["help"]["text"].is_string());
             assert!(result["message"]["text"].as_str().is_some_and(|text| text.len() <= 1024));
             let place = &result["locations"][0]["physicalLocation"];
