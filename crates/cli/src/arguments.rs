@@ -376,4 +376,6 @@ pub(crate) enum Runtime {
     #[default]
     Palisade,
     None,
+    Bubblewrap,
+    Unshare,
 }

@@ -150,6 +150,8 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         runtime: match arguments.runtime {
             Runtime::Palisade => "palisade",
             Runtime::None => "none",
+            Runtime::Bubblewrap => "bubblewrap",
+            Runtime::Unshare => "unshare",
         }
         .to_owned(),
         entry: match arguments.entry {

@@ -6,23 +6,28 @@
 //! To add one: a file here, a line in [`NAMES`] and in [`by_name`], a snapshot of its translation, and a file in `conformance/known/`
 //! when it has accepted deviations.
 
+mod bubblewrap;
 mod none;
 mod palisade;
+mod unshare;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+pub use bubblewrap::Bubblewrap;
 pub use none::None;
 pub use palisade::Palisade;
+pub use unshare::Unshare;
 
 use palisade_policy::Policy;
 
 use crate::entry::Entry;
 
 /// The names of all adapters.
-pub const NAMES: &[&str] = &["palisade", "none"];
+pub const NAMES: &[&str] = &["palisade", "none", "bubblewrap", "unshare"];
 
 /// The policy of a run, as an adapter needs it.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +110,12 @@ pub trait Adapter: Sync {
         Entry::Run
     }
 
+    /// What of the policy the runtime has no means for, with reasons, by clause; a clause stands for those below it. What a probe
+    /// shows of these is no breach of the runtime's promise, and is told as *unsupported*. Pure.
+    fn inexpressible(&self, _policy: &Policy) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// The command that makes the runtime say what of the policy it can only enforce in part on this host, where it has one.
     fn declaration(&self, _policy: PolicySource<'_>, _cwd: &Path) -> Option<Invocation> {
         Option::None
@@ -119,12 +130,24 @@ pub trait Adapter: Sync {
     }
 }
 
+/// What a program says about its version, in one line.
+fn version(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("run {name}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{name}: {}", output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned())
+}
+
 /// The adapter with this name. `palisade` is the executable of that runtime as the lab sees it, `entry` the way in for
 /// runtimes that have several.
 pub fn by_name(name: &str, palisade: &Path, entry: Entry) -> Option<Box<dyn Adapter>> {
     match name {
         "palisade" => Some(Box::new(Palisade::with_policy(palisade).through(entry))),
         "none" => Some(Box::new(None)),
+        "bubblewrap" => Some(Box::new(Bubblewrap)),
+        "unshare" => Some(Box::new(Unshare)),
         _ => Option::None,
     }
 }
@@ -184,6 +207,16 @@ mod tests {
     #[test]
     fn palisade_through_exec() {
         insta::assert_snapshot!(shown(&Palisade::with_policy("/lab/palisade").through(Entry::Exec)));
+    }
+
+    #[test]
+    fn bubblewrap() {
+        insta::assert_snapshot!(shown(&Bubblewrap));
+    }
+
+    #[test]
+    fn namespaces_alone() {
+        insta::assert_snapshot!(shown(&Unshare));
     }
 
     #[test]

@@ -104,6 +104,8 @@ fn creation() -> Vec<Probe> {
             .serves(NESTED, "NS-1")
             .requires("the workload cannot make a namespace")
             .script([control!("fork_exit"), statement])
+            // Refused, or by the limit of user.max_user_namespaces (user_namespaces(7)): a process can still be made.
+            .expect(Denied.or(Expect::fails([ENOSPC])))
             .outside(Outside::succeeds())
     };
     let user = libc::CLONE_NEWUSER;

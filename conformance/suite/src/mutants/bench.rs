@@ -151,7 +151,7 @@ impl<'a> Bench<'a> {
                 let number = palisade_policy::syscalls::number(name).map(u64::from)?;
                 (
                     self.probes.iter().filter(|probe| calls(probe).contains(&number)).collect(),
-                    with_capabilities,
+                    with_every_right,
                 )
             }
             about if about.is_of_processes() => {
@@ -198,6 +198,11 @@ impl<'a> Bench<'a> {
 
 /// Takes a layer of a plan away.
 pub(super) type Strip = fn(&Value) -> Value;
+
+/// The plan with every capability, and without the kernel's own limit of user namespaces: what is left is the filter.
+fn with_every_right(plan: &Value) -> Value {
+    planned::without(&with_capabilities(plan), |kind, _| kind == "forbid_user_namespaces")
+}
 
 /// The plan without RLIMIT_NPROC.
 fn without_process_limit(plan: &Value) -> Value {

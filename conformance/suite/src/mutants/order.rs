@@ -85,15 +85,19 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_ascii_lowercase)
 }
 
-/// The numbers of the native system calls that a probe makes by number.
+/// The numbers of the native system calls that a probe makes: by number, or by an operation that stands for one.
 pub(super) fn calls(probe: &Probe) -> BTreeSet<u64> {
     let Workload::Script(script) = &probe.workload else { return BTreeSet::new() };
-    let direct = script.statements().iter().filter(|statement| statement.operation() == "sys");
-    direct
-        .filter_map(|statement| match statement.args().first()? {
+    let called = script.statements().iter().filter_map(|statement| match statement.operation() {
+        "sys" => match statement.args().first()? {
             Arg::Int(number) => u64::try_from(*number).ok(),
             Arg::Uint(number) => Some(*number),
             _ => None,
-        })
-        .collect()
+        },
+        "unshare_flags" => u64::try_from(nix::libc::SYS_unshare).ok(),
+        "clone_flags" => u64::try_from(nix::libc::SYS_clone).ok(),
+        "clone3_flags" => u64::try_from(nix::libc::SYS_clone3).ok(),
+        _ => None,
+    });
+    called.collect()
 }

@@ -12,8 +12,14 @@ use crate::adapters::Adapter;
 use crate::catalogue::Probe;
 use crate::verdict::Verdict;
 
-/// Clauses of the policy with the runtime's reasons.
-pub struct Declared(BTreeMap<String, String>);
+/// Clauses of the policy with reasons.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// What the runtime says itself.
+    parts: BTreeMap<String, String>,
+    /// What its adapter knows it to have no means for.
+    inexpressible: BTreeMap<String, String>,
+}
 
 impl Declared {
     /// Asks the runtime. One that has no way to say it, or refuses the policy, has declared nothing: its runs will show.
@@ -21,20 +27,39 @@ impl Declared {
     /// # Errors
     /// When it cannot be started, or prints something else than it should.
     pub fn by(runner: &Runner<'_>, adapter: &dyn Adapter) -> io::Result<Self> {
-        match asked(runner, adapter)?.filter(|output| output.status.success()) {
-            Some(output) => adapter.downgrades(&output.stdout).map(Self).map_err(io::Error::other),
-            None => Ok(Self(BTreeMap::new())),
-        }
+        let inexpressible = adapter.inexpressible(runner.policy.policy);
+        let parts = match asked(runner, adapter)?.filter(|output| output.status.success()) {
+            Some(output) => adapter.downgrades(&output.stdout).map_err(io::Error::other)?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self { parts, inexpressible })
     }
+
     /// The verdict, with what the runtime has said about the clause.
     pub fn applied(&self, probe: &Probe, verdict: Verdict) -> Verdict {
-        match (&verdict, self.0.get(probe.clause.as_str())) {
+        let failed = matches!(verdict, Verdict::Breached(_) | Verdict::OverBlocked(_));
+        if let Some(reason) = self.no_means(probe.clause.as_str()).filter(|_| failed) {
+            let clause = &probe.clause;
+            return Verdict::Unsupported(format!("the runtime has no means for {clause}: {reason}"));
+        }
+        match (&verdict, self.parts.get(probe.clause.as_str())) {
             (Verdict::Breached(_), Some(reason)) => Verdict::Unsupported(format!(
                 "the runtime says that it enforces {} only in part here: {reason}",
                 probe.clause
             )),
             _ => verdict,
         }
+    }
+}
+
+impl Declared {
+    /// Why the runtime has no means for a clause, if it has none: for itself, or for what it is part of.
+    fn no_means(&self, clause: &str) -> Option<&str> {
+        let below = |whole: &str| {
+            clause.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let (_, reason) = self.inexpressible.iter().find(|(whole, _)| below(whole))?;
+        Some(reason)
     }
 }
 
@@ -79,13 +104,23 @@ mod tests {
     #[test]
     fn only_a_breach_of_what_was_declared_is_excused() {
         let probe = |clause| Probe::denies("res/x", Severity::Low).serves(clause, "RES-3");
-        let declared = Declared(BTreeMap::from([("resources.memory".into(), "no cgroup".into())]));
+        let declared = Declared {
+            parts: BTreeMap::from([("resources.memory".into(), "no cgroup".into())]),
+            inexpressible: BTreeMap::from([("filesystem".into(), "no files".into())]),
+        };
         let breached = || Verdict::Breached("it did".into());
         let excused = declared.applied(&probe("resources.memory"), breached());
         assert_eq!(
             excused.to_string(),
             "unsupported: the runtime says that it enforces resources.memory only in part here: no cgroup"
         );
+        let unable = declared.applied(&probe("filesystem.hidden[0]"), Verdict::OverBlocked("it is".into()));
+        assert_eq!(
+            unable.to_string(),
+            "unsupported: the runtime has no means for filesystem.hidden[0]: no files"
+        );
+        assert_eq!(declared.applied(&probe("filesystems"), breached()), breached());
+        assert_eq!(declared.applied(&probe("filesystem"), Verdict::Held), Verdict::Held);
         assert_eq!(declared.applied(&probe("resources.cpus"), breached()), breached());
         assert_eq!(declared.applied(&probe("resources.memory"), Verdict::Held), Verdict::Held);
     }
