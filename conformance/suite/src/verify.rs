@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::{AutoStream, ColorChoice};
@@ -19,7 +20,7 @@ use crate::catalogue::{self, Need, Outside, Probe, Tier};
 pub use crate::custom::Custom;
 pub use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
-use crate::known::{self, Day, Deviation};
+use crate::known::{self, Day, Here, Known, Release};
 use crate::lab::{self, Lab, LabOptions, World};
 use crate::observation::Observation;
 use crate::report::{CaseReport, Report, Subject, json, printable, text};
@@ -42,7 +43,7 @@ pub const SUITE: &str = "__suite";
 pub enum ExitCode {
     /// Every probe that could be judged is held (or unsupported, or a known deviation); or a shard has no probe.
     Held = 0,
-    /// Something is breached or over-blocked, or passed unexpectedly; or a mutant survived.
+    /// Something is breached or over-blocked, or passed unexpectedly; or a known deviation has lapsed; or a mutant survived.
     Failed = 1,
     /// The command line or the policy is wrong, or the runtime is not there.
     Usage = 2,
@@ -78,6 +79,15 @@ pub enum Selection {
     Soak,
 }
 
+/// The file of deviations that is added to.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is said of each entry.
+    pub words: known::Words,
+}
+
 /// What to verify, and how to tell.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -107,6 +117,10 @@ pub struct Options {
     pub shard: Option<Shard>,
     /// An earlier report; then only what differs from it counts for the exit code.
     pub against: Option<Baseline>,
+    /// The deviations that are known, instead of those that are part of the program for this runtime.
+    pub known: Option<known::Source>,
+    /// A file of deviations that what is over-blocked or inconclusive is added to; [`known`](Self::known) is what it holds.
+    pub update_known: Option<Update>,
     /// The form of the report on standard output.
     pub format: Format,
     /// Files that get the report too.
@@ -198,8 +212,9 @@ fn outside(options: &Options) -> Result<ExitCode, Failure> {
     // What can be refused without a lab is refused before there is one.
     check_runtime(options)?;
     check_baseline(options)?;
+    deviations(options)?;
     select(options, &described(options))?;
-    let files = Files::create(&options.outputs)?;
+    let files = Files::create(&options.outputs, options.update_known.as_ref())?;
     let entered = lab::enter_carrying(lab::inner_arguments(SUITE), files.carrier());
     let filled = files.fill();
     let code = match entered? {
@@ -266,6 +281,19 @@ fn catalogued(options: &Options, world: &World) -> Vec<Probe> {
     probes.extend(options.custom.probes.iter().cloned());
     probes.sort_by(|a, b| a.id.cmp(&b.id));
     probes
+}
+
+/// The deviations that are known, here or elsewhere.
+fn deviations(options: &Options) -> Result<Vec<known::Deviation>, Failure> {
+    let source = options.known.clone().unwrap_or_else(|| known::Source::of_runtime(&options.runtime));
+    let parsed = known::parse(&source.text)
+        .map_err(|why| Failure::new(ExitCode::Usage, printable(&format!("{}: {why}", source.name))))?;
+    match &options.update_known {
+        Some(update) if update.words.expires < today() => {
+            Err(Failure::new(ExitCode::Usage, format!("--expires: {} is over", update.words.expires)))
+        }
+        _ => Ok(parsed),
+    }
 }
 
 /// The probes that the options select, sorted by id. Nothing selected is an error; a shard that none of the selected falls into
@@ -335,7 +363,8 @@ pub(crate) fn finished(written: io::Result<()>) -> io::Result<()> {
 fn inside(options: &Options) -> Result<ExitCode, Failure> {
     check_runtime(options)?;
     check_baseline(options)?;
-    let carrier = outputs::inherited(&options.outputs)?;
+    let known = deviations(options)?;
+    let carrier = outputs::inherited(options)?;
     let overlay = options.policy.filesystem.workspace == Workspace::Overlay;
     let ports = catalogue::ports(&options.policy);
     let lab = lab::build(&LabOptions {
@@ -374,18 +403,51 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?;
     let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
     let probes = select(options, lab.world())?;
-    let mut report = report(options, &runner, adapter.as_ref(), version, &probes)?;
+    let known = Known::new(known, here(options, &runner)?, today());
+    let mut report = report(options, &runner, adapter.as_ref(), version, &probes, known)?;
     if options.layers {
         let start = Instant::now();
         let mut found = attribution::find(&runner, palisade, options.entry, &probes, &report.cases)?;
         report.cases.iter_mut().for_each(|case| case.layers = found.remove(&case.id));
         report.took += start.elapsed();
     }
+    let update =
+        options.update_known.as_ref().map(|update| updated(options, &runner, &report, &update.words));
+    let update = update.transpose()?;
     if let Some(carrier) = carrier {
-        outputs::carry(carrier, &options.outputs, &report)?;
+        let update = update.as_ref().map(|update| update.as_deref().unwrap_or_default());
+        outputs::carry(carrier, &options.outputs, &report, update)?;
     }
     write(options, &report)?;
-    Ok(exit_code(&report))
+    let code = exit_code(&report);
+    let Some(Err(refused)) = update else { return Ok(code) };
+    eprintln!("error: --update-known: {}", printable(&refused.to_string()));
+    Ok(ExitCode::Failed)
+}
+
+/// What conditions of deviations are about.
+fn here(options: &Options, runner: &Runner<'_>) -> io::Result<Here> {
+    let name = rustix::system::uname();
+    let landlock = runner.each(&[()], |()| false, |place, ()| needs::landlock_abi(runner, place))?;
+    Ok(Here {
+        kernel: Release::of_uname(&name.release().to_string_lossy()),
+        arch: name.machine().to_string_lossy().into_owned(),
+        landlock: landlock.into_iter().sum(),
+        root: !runner.lab.world().rootless,
+        entry: options.entry,
+        policy: options.policy.name.clone(),
+    })
+}
+
+/// The file of deviations with what this run found; the file as it is stays without a text.
+fn updated(
+    options: &Options,
+    runner: &Runner<'_>,
+    report: &Report,
+    words: &known::Words,
+) -> io::Result<Result<String, known::UpdateError>> {
+    let before = options.known.as_ref().map_or("", |source| source.text.as_str());
+    Ok(known::added(before, &report.cases, &here(options, runner)?, words))
 }
 
 /// The flags that make Palisade carry the network by what the options say.
@@ -412,9 +474,9 @@ fn report(
     adapter: &dyn Adapter,
     version: String,
     probes: &[Probe],
+    known: Known,
 ) -> Result<Report, Failure> {
     let start = Instant::now();
-    let known = known::of_runtime(adapter.name()).map_err(|why| Failure::new(ExitCode::Inconclusive, why))?;
     let lacking = lacking(runner, probes)?;
     let excuses = Excuses { known, declared: Declared::by(runner, adapter)? };
     let location = |probe: &Probe| locate(&options.locations, &probe.clause);
@@ -444,7 +506,9 @@ fn report(
     let untested = untested.into_iter().filter_map(|clause| options.locations.get_key_value(clause));
     let untested = untested.map(|(clause, location)| (clause.clone(), location.clone())).collect();
     let against = options.against.as_ref().map(|baseline| compared(options, baseline, &cases, &all));
-    Ok(Report { subject, cases, untested, took: start.elapsed(), against })
+    let ids: Vec<&str> = all.iter().map(|probe| probe.id.as_str()).collect();
+    let lapsed = excuses.known.lapsed(&ids);
+    Ok(Report { subject, cases, untested, lapsed, took: start.elapsed(), against })
 }
 
 /// What has changed since the earlier report. Of what it has, and this run has not, only what no run can have any more is gone: the
@@ -482,7 +546,7 @@ pub(crate) fn unavailable(probe: &Probe, lacking: &[(Need, String)]) -> Option<S
 
 /// What keeps a breach from counting as one.
 struct Excuses {
-    known: Vec<Deviation>,
+    known: Known,
     declared: Declared,
 }
 
@@ -531,7 +595,7 @@ fn one(
     match worst {
         Some(mut case) => {
             let verdict = excuses.declared.applied(probe, case.verdict);
-            case.verdict = known::apply(verdict, &probe.id, &excuses.known, today());
+            case.verdict = excuses.known.apply(verdict, &probe.id);
             case
         }
         None => CaseReport::unsupported(probe, location, "it was repeated zero times".to_owned()),
@@ -581,6 +645,9 @@ fn write(options: &Options, report: &Report) -> io::Result<()> {
 }
 
 fn exit_code(report: &Report) -> ExitCode {
+    if !report.lapsed.is_empty() {
+        return ExitCode::Failed;
+    }
     if report.cases.is_empty() && report.subject.shard.is_some() {
         // All that was selected is in other shards, and it is they that must show something.
         return ExitCode::Held;

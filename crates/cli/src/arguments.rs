@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use palisade_conformance::known::Day;
 use palisade_conformance::verify::{Output, Shard};
 
 /// Run an untrusted command under a declared policy, and prove that the policy holds.
@@ -316,6 +317,26 @@ pub(crate) struct Verify {
     /// Compare with an earlier report, written with `--format json`: only what it does not have counts for the exit status
     #[arg(long, value_name = "OLD.json", conflicts_with_all = ["list", "mutants"])]
     pub(crate) against: Option<PathBuf>,
+    /// The deviations that are known, in a file of the form of conformance/known, instead of the program's own list
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "mutants"])]
+    pub(crate) known: Option<PathBuf>,
+    /// Add what is over-blocked or inconclusive to a file of known deviations, which holds for this run too. Nothing is added
+    /// while a probe is breached
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "mutants", "known"])]
+    #[arg(requires_all = ["reason", "issue", "owner", "expires"])]
+    pub(crate) update_known: Option<PathBuf>,
+    /// With --update-known: what happens instead, and why that is accepted
+    #[arg(long, value_name = "TEXT", requires = "update_known", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) reason: Option<String>,
+    /// With --update-known: where it is tracked
+    #[arg(long, value_name = "URL", requires = "update_known", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) issue: Option<String>,
+    /// With --update-known: who answers for it
+    #[arg(long, value_name = "NAME", requires = "update_known", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) owner: Option<String>,
+    /// With --update-known: the last day on which it is accepted
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "update_known")]
+    pub(crate) expires: Option<Day>,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

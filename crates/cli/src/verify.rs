@@ -1,11 +1,13 @@
 //! `palisade verify`: hands the policy and the flags to the conformance suite.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use palisade_conformance::known::{Source, Words};
 use palisade_conformance::mutants::Extent;
-use palisade_conformance::verify::{self as suite, Baseline, Options};
+use palisade_conformance::verify::{self as suite, Baseline, Options, Update};
 use palisade_host::{Depth, survey};
 use palisade_policy::{Backend, Document};
 
@@ -38,9 +40,9 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
             );
             ExitCode::from(message::USAGE)
         }
-        _ if !arguments.out.is_empty() => {
+        _ if !arguments.out.is_empty() || arguments.update_known.is_some() => {
             let hint = "verify each backend by itself, with a file of its own";
-            message::error("--out: a file holds the report of one backend", Some(hint));
+            message::error("--out, --update-known: a file is of the run of one backend", Some(hint));
             ExitCode::from(message::USAGE)
         }
         // What is wrong with the policy is no backend's fault.
@@ -119,6 +121,13 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             return ExitCode::from(message::USAGE);
         }
     };
+    let known = match known(arguments) {
+        Ok(known) => known,
+        Err(error) => {
+            message::error(error, None);
+            return ExitCode::from(message::USAGE);
+        }
+    };
     let builtin = Document::builtin(&document.name).is_some_and(|known| known == document);
     // Only the stage that reports needs to know the host; the one before is about to unshare its namespaces.
     let host_facts = if inner {
@@ -169,6 +178,8 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         },
         shard: arguments.shard,
         against,
+        known,
+        update_known: update(arguments),
         format: match arguments.format {
             Format::Text => suite::Format::Text,
             Format::Json => suite::Format::Json,
@@ -189,4 +200,30 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         host_facts,
     };
     suite::verify(&options).into()
+}
+
+/// The file of known deviations. One that is to be added to need not exist.
+fn known(arguments: &Verify) -> Result<Option<Source>, String> {
+    let Some(path) = arguments.known.as_ref().or(arguments.update_known.as_ref()) else { return Ok(None) };
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(Source { name, text })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update_known.is_some() => {
+            Ok(Some(Source { name, text: String::new() }))
+        }
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// What to add to it; the parser sees to it that nothing is missing.
+fn update(arguments: &Verify) -> Option<Update> {
+    Some(Update {
+        path: arguments.update_known.clone()?,
+        words: Words {
+            reason: arguments.reason.clone()?,
+            issue: arguments.issue.clone()?,
+            owner: arguments.owner.clone()?,
+            expires: arguments.expires?,
+        },
+    })
 }

@@ -42,7 +42,11 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         markup(&subject.version),
         report.took.as_secs_f64()
     )?;
-    let class = report.worst().map_or("unsupported", class);
+    let class = match report.worst() {
+        Some(kind) if kind.fails() || report.lapsed.is_empty() => class(kind),
+        None if report.lapsed.is_empty() => class(Kind::Unsupported),
+        _ => class(Kind::UnexpectedPass),
+    };
     writeln!(out, "<div class=\"banner {class}\"><strong>{}</strong></div>", markup(&report.headline()))?;
     groups(out, report)?;
     for (kind, title) in IN_FULL {
@@ -58,6 +62,9 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             listed(out, kind, reason, ids)
         })?;
     }
+    section(out, "Known deviations that have lapsed", report.lapsed.iter(), |out, (pattern, why)| {
+        writeln!(out, "<p><code>{}</code> {}</p>", markup(pattern), markup(why))
+    })?;
     section(out, "Clauses that no probe is about", report.untested.iter(), |out, (clause, place)| {
         writeln!(out, "<p><code>{}</code> <span class=\"faint\">{}</span></p>", markup(clause), markup(place))
     })?;

@@ -26,6 +26,8 @@ struct Document<'a> {
     against: Option<Against<'a>>,
     /// By clause, where the policy says it.
     untested: &'a BTreeMap<String, String>,
+    /// Why each fails the run, by pattern.
+    lapsed: &'a BTreeMap<String, String>,
     /// By group.
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Table>,
@@ -121,6 +123,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             .as_ref()
             .map(|comparison| Against { counts: comparison.counts(), comparison }),
         untested: &report.untested,
+        lapsed: &report.lapsed,
         layers: report.layers(),
         probes: report.cases.iter().map(case).collect(),
     };

@@ -1,7 +1,7 @@
 //! The report that the test view of a CI system reads: JUnit XML, as Jenkins and GitLab know it.
 //!
 //! A suite for each group, a case for each probe: a *failure* is breached, over-blocked or passed unexpectedly; an *error* is
-//! inconclusive; what the host cannot show and known deviations are *skipped*, with the reason.
+//! inconclusive; a known deviation that has lapsed is a failure of a suite of its own; what the host cannot show and known deviations are *skipped*, with the reason.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -20,14 +20,15 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(
         out,
         r#"<testsuites name="palisade verify" tests="{}" failures="{}" errors="{}" time="{}">"#,
-        cases().count(),
-        count(cases(), Kind::fails),
+        cases().count() + report.lapsed.len(),
+        count(cases(), Kind::fails) + report.lapsed.len(),
         count(cases(), is_error),
         seconds(report.took)
     )?;
     for name in report.groups().into_keys() {
         suite(out, report, name)?;
     }
+    lapsed(out, report)?;
     writeln!(out, "</testsuites>")
 }
 
@@ -56,6 +57,26 @@ fn suite(out: &mut dyn Write, report: &Report, name: &str) -> io::Result<()> {
     }
     writeln!(out, "    </properties>")?;
     cases().try_for_each(|case| one(out, report, case))?;
+    writeln!(out, "  </testsuite>")
+}
+
+fn lapsed(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let count = report.lapsed.len();
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        r#"  <testsuite name="known" tests="{count}" failures="{count}" errors="0" skipped="0" time="0.000">"#
+    )?;
+    for (pattern, why) in &report.lapsed {
+        writeln!(
+            out,
+            r#"    <testcase name="{}" classname="palisade.known" time="0.000">"#,
+            markup(pattern)
+        )?;
+        writeln!(out, "      <failure type=\"lapsed\" message=\"{}\"/>\n    </testcase>", markup(why))?;
+    }
     writeln!(out, "  </testsuite>")
 }
 

@@ -36,6 +36,11 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     listed(out, report, Kind::KnownDeviation, "Known deviations")?;
     listed(out, report, Kind::Unsupported, "Unsupported here")?;
+    if !report.lapsed.is_empty() {
+        writeln!(out, "\n### Known deviations that have lapsed\n")?;
+    }
+    let mut lapsed = report.lapsed.iter();
+    lapsed.try_for_each(|(pattern, why)| writeln!(out, "- {}: {}", inline(pattern), inline(why)))?;
     super::layers::markdown(out, report)?;
     if !report.untested.is_empty() {
         writeln!(out, "\n### Clauses that no probe is about\n")?;

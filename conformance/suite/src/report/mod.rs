@@ -44,6 +44,8 @@ pub struct Report {
     pub cases: Vec<CaseReport>,
     /// What the policy says and no probe of the whole catalogue is about, selected or not, with where it says so.
     pub untested: BTreeMap<String, String>,
+    /// Patterns of known deviations that have expired or that nothing matches any more, with why each fails the run.
+    pub lapsed: BTreeMap<String, String>,
     /// From the first case to the last.
     pub took: Duration,
     /// What has changed since an earlier report, where one was given.
@@ -200,7 +202,12 @@ impl Report {
         let total = self.cases.len();
         let probes = if total == 1 { "probe" } else { "probes" };
         let worst = self.worst().map_or("nothing shown", Kind::word);
-        format!("{worst} ({total} {probes}: {})", counted.join(", "))
+        let lapsed = match self.lapsed.len() {
+            0 => String::new(),
+            1 => "; a known deviation has lapsed".to_owned(),
+            several => format!("; {several} known deviations have lapsed"),
+        };
+        format!("{worst} ({total} {probes}: {}){lapsed}", counted.join(", "))
     }
 
     /// The ids of the cases of one kind by reason, since one lack of the host is the reason of many.

@@ -170,7 +170,11 @@ fn notifications(report: &Report, omitted: usize) -> Vec<Value> {
         let text = format!("{omitted} more results are only in the report in JSON");
         json!({"level": "warning", "message": {"text": text}})
     });
-    told.chain(more).collect()
+    let lapsed = report.lapsed.iter().map(|(pattern, why)| {
+        let text = shortened(&format!("known deviation {pattern}: {why}"));
+        json!({"level": "error", "message": {"text": text}})
+    });
+    told.chain(lapsed).chain(more).collect()
 }
 
 /// The file and the line of the policy's clause.

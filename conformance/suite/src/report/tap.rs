@@ -14,7 +14,8 @@ use crate::verdict::Kind;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
-    writeln!(out, "TAP version 14\n1..{}", report.cases.len())?;
+    let cases = report.cases.len();
+    writeln!(out, "TAP version 14\n1..{}", cases + report.lapsed.len())?;
     for (number, case) in (1..).zip(&report.cases) {
         let kind = case.verdict.kind();
         let ok = if matches!(kind, Kind::Held | Kind::Unsupported) { "ok" } else { "not ok" };
@@ -32,6 +33,9 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
                 diagnostic(out, report, case)?;
             }
         }
+    }
+    for (number, (pattern, why)) in (cases + 1..).zip(&report.lapsed) {
+        writeln!(out, "not ok {number} - {}", description(&format!("known deviation {pattern}: {why}")))?;
     }
     Ok(())
 }

@@ -117,12 +117,17 @@ pub(crate) fn mixed() -> Report {
     let mut cases = vec![held, elsewhere, breach, heard, over, open, known, unsupported];
     cases.sort_by(|a, b| a.id.cmp(&b.id));
     let untested = BTreeMap::from([("network.publish[0]".to_owned(), "agent.yaml:12".to_owned())]);
-    Report { subject: subject(), cases, untested, took: Duration::from_millis(3210), against: None }
+    let lapsed = BTreeMap::from([(
+        "net/old/*".to_owned(),
+        "expired on 2026-01-31, somebody answers for it".to_owned(),
+    )]);
+    Report { subject: subject(), cases, untested, lapsed, took: Duration::from_millis(3210), against: None }
 }
 
 fn all_held() -> Report {
     let mut report = mixed();
     report.cases.retain(|case| case.verdict == Verdict::Held);
+    report.lapsed.clear();
     report
 }
 

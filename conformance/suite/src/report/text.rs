@@ -63,6 +63,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     super::layers::text(out, report)?;
     untested(out, report)?;
+    lapsed(out, report)?;
     if let Some(comparison) = &report.against {
         writeln!(out)?;
         against(out, comparison)?;
@@ -136,6 +137,16 @@ fn untested(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         .try_for_each(|(clause, place)| writeln!(out, "    {}  ({})", printable(clause), printable(place)))
 }
 
+fn lapsed(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    if report.lapsed.is_empty() {
+        return Ok(());
+    }
+    let style = style(Kind::UnexpectedPass);
+    writeln!(out, "\n{style}known deviations that have lapsed{style:#}")?;
+    let mut lines = report.lapsed.iter();
+    lines.try_for_each(|(pattern, why)| writeln!(out, "    {}  {}", printable(pattern), printable(why)))
+}
+
 /// The words in lines of at most [`WIDTH`] columns, as far as words allow.
 fn wrapped(words: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -198,6 +209,10 @@ fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         let new = comparison.counts().get(&What::New).copied().unwrap_or(0);
         let style = if new > 0 { style(Kind::Breached) } else { BOLD };
         write!(out, "; {style}{new} new{style:#}")?;
+    }
+    if !report.lapsed.is_empty() {
+        let style = style(Kind::UnexpectedPass);
+        write!(out, "; {style}{} lapsed{style:#}", report.lapsed.len())?;
     }
     writeln!(out)
 }

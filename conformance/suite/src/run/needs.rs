@@ -10,7 +10,7 @@ use palisade_probe::script::Statement;
 use super::Runner;
 use super::place::Place;
 use crate::catalogue::{Need, Probe, Severity};
-use crate::observation::Seen;
+use crate::observation::{Seen, Unseen};
 
 /// System call number of getpid for i386 (arch/x86/entry/syscalls/syscall_32.tbl).
 const I386_GETPID: i32 = 20;
@@ -41,10 +41,23 @@ pub fn lacking(runner: &Runner<'_>, place: &mut Place<'_>, need: Need) -> Option
 }
 
 /// Asks the kernel for its Landlock ABI, without a sandbox.
-fn landlock(runner: &Runner<'_>, place: &mut Place<'_>, least: u32) -> Option<String> {
+fn ask_landlock(runner: &Runner<'_>, place: &mut Place<'_>) -> Result<Seen, Unseen> {
+    /// LANDLOCK_CREATE_RULESET_VERSION (landlock_create_ruleset(2)).
     const VERSION: i32 = 1;
     let ask = attempt!("sys", libc::SYS_landlock_create_ruleset, 0, 0, VERSION);
-    match runner.outside(place, &Probe::allows("needs/trial", Severity::Low).script([ask])).attempt {
+    runner.outside(place, &Probe::allows("needs/trial", Severity::Low).script([ask])).attempt
+}
+
+/// The kernel's Landlock ABI; 0 where it has none.
+pub fn landlock_abi(runner: &Runner<'_>, place: &mut Place<'_>) -> u32 {
+    match ask_landlock(runner, place) {
+        Ok(Seen::Returned { ret, errno: 0, .. }) => u32::try_from(ret).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn landlock(runner: &Runner<'_>, place: &mut Place<'_>, least: u32) -> Option<String> {
+    match ask_landlock(runner, place) {
         Ok(Seen::Returned { ret, errno: 0, .. }) if ret >= i64::from(least) => None,
         Ok(seen) => Some(format!("this kernel has no Landlock of ABI {least}: {seen}")),
         Err(unseen) => Some(format!("asking for the Landlock ABI failed: {unseen:?}")),

@@ -12,6 +12,7 @@ fn report(verdicts: &[Verdict]) -> Report {
         subject: crate::report::tests::subject(),
         cases,
         untested: Default::default(),
+        lapsed: Default::default(),
         took: std::time::Duration::ZERO,
         against: None,
     }
@@ -29,6 +30,36 @@ fn report(verdicts: &[Verdict]) -> Report {
 #[case::nothing(vec![], ExitCode::Inconclusive)]
 fn exit_codes(#[case] verdicts: Vec<Verdict>, #[case] expected: ExitCode) {
     assert_eq!(exit_code(&report(&verdicts)), expected);
+}
+
+/// An entry that somebody has to look at fails a run in which everything is held.
+#[test]
+fn a_known_deviation_that_has_lapsed_fails_the_run() {
+    let mut report = report(&[Verdict::Held]);
+    assert_eq!(exit_code(&report), ExitCode::Held);
+    report.lapsed.insert("net/*".to_owned(), "expired".to_owned());
+    assert_eq!(exit_code(&report), ExitCode::Failed);
+    report.cases.clear();
+    assert_eq!(exit_code(&report), ExitCode::Failed);
+}
+
+#[test]
+fn what_is_no_file_of_deviations_is_a_usage_error() {
+    let source = |text: &str| known::Source { name: "mine.yaml".to_owned(), text: text.to_owned() };
+    let of = |text: &str| deviations(&Options { known: Some(source(text)), ..options() });
+    assert_eq!(of("probe: x\n").unwrap_err().code, ExitCode::Usage);
+    assert!(of("").unwrap().is_empty());
+    let expiring = |expires: &str| {
+        let words = known::Words {
+            reason: "r".to_owned(),
+            issue: "i".to_owned(),
+            owner: "o".to_owned(),
+            expires: expires.parse().unwrap(),
+        };
+        let update = Update { path: "known.yaml".into(), words };
+        deviations(&Options { known: Some(source("")), update_known: Some(update), ..options() }).is_ok()
+    };
+    assert!(expiring("9999-12-31") && !expiring("2020-01-01"));
 }
 
 /// What was in the earlier report does not count again; what shows nothing is no success all the same.
@@ -93,6 +124,8 @@ fn options() -> Options {
         tier: Selection::Standard,
         shard: None,
         against: None,
+        known: None,
+        update_known: None,
         format: Format::Text,
         outputs: Vec::new(),
         color: ColorChoice::Never,
