@@ -29,6 +29,7 @@ pub mod known;
 pub mod lab;
 pub mod mutants;
 pub mod observation;
+mod progress;
 pub mod report;
 pub mod run;
 pub mod shard;

@@ -23,6 +23,7 @@ use crate::judge::{Evidence, judge};
 use crate::known::{self, Day, Here, Known, Release};
 use crate::lab::{self, Lab, LabOptions, World};
 use crate::observation::Observation;
+use crate::progress::Progress;
 use crate::report::{CaseReport, Report, Subject, json, printable, text};
 use crate::run::declare::{self, Declared};
 use crate::run::place::Place;
@@ -480,14 +481,20 @@ fn report(
     let lacking = lacking(runner, probes)?;
     let excuses = Excuses { known, declared: Declared::by(runner, adapter)? };
     let location = |probe: &Probe| locate(&options.locations, &probe.clause);
+    let progress = Progress::begin(probes.len(), options.format == Format::Text);
     let cases = runner.each(
         probes,
         |probe| probe.serial,
-        |place, probe| match unavailable(probe, &lacking) {
-            Some(why) => CaseReport::unsupported(probe, location(probe), why),
-            None => one(options, runner, place, adapter, probe, &excuses),
+        |place, probe| {
+            let case = match unavailable(probe, &lacking) {
+                Some(why) => CaseReport::unsupported(probe, location(probe), why),
+                None => one(options, runner, place, adapter, probe, &excuses),
+            };
+            progress.done(case.verdict.kind());
+            case
         },
     )?;
+    drop(progress);
     let subject = Subject {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime: adapter.name().to_owned(),
