@@ -66,6 +66,9 @@ pub struct Earlier {
     /// The way by which the workloads came in; reports from before there were several have none.
     #[serde(default)]
     pub entry: Entry,
+    /// What carried the network; reports without a network and from before this was told have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
     /// The policy's name.
     pub policy: String,
     /// One line about the host.
@@ -141,16 +144,23 @@ impl Baseline {
         Ok(Self { name: name.to_owned(), subject: document.subject, verdicts })
     }
 
-    /// Refuses a report about another runtime or another way in: its breaches are not this one's, and would excuse them.
+    /// Refuses a report about another runtime, another way in or another means of carrying the network: its breaches are not this
+    /// one's, and would excuse them. Where one of both has no network, or does not tell, `backend` says nothing.
     ///
     /// # Errors
     /// [`BaselineError::OtherSubject`].
-    pub fn check(&self, runtime: &str, entry: Entry) -> Result<(), BaselineError> {
-        if self.subject.runtime == runtime && self.subject.entry == entry {
+    pub fn check(&self, runtime: &str, entry: Entry, backend: Option<&str>) -> Result<(), BaselineError> {
+        let earlier = self.subject.backend.as_deref();
+        let same_backend = earlier.is_none() || backend.is_none() || earlier == backend;
+        if self.subject.runtime == runtime && self.subject.entry == entry && same_backend {
             return Ok(());
         }
-        let about = |runtime: &str, entry| format!("runtime {runtime}, entry {entry}");
-        let (then, now) = (about(&self.subject.runtime, self.subject.entry), about(runtime, entry));
+        let about = |runtime: &str, entry, backend: Option<&str>| {
+            let backend = backend.map_or(String::new(), |backend| format!(", backend {backend}"));
+            format!("runtime {runtime}, entry {entry}{backend}")
+        };
+        let then = about(&self.subject.runtime, self.subject.entry, earlier);
+        let now = about(runtime, entry, backend);
         Err(BaselineError::OtherSubject(self.name.clone(), then, now))
     }
 
@@ -250,6 +260,15 @@ impl Comparison {
     pub fn counts(&self) -> BTreeMap<What, usize> {
         let count = |what| self.changes.iter().filter(|change| change.change == what).count();
         What::ALL.map(|what| (what, count(what))).into()
+    }
+
+    /// The changes in one line: how many there are of each sort that occurs.
+    pub fn headline(&self) -> String {
+        let counts = self.counts();
+        let counts = counts.iter().filter(|(_, count)| **count > 0);
+        let sorts = counts.map(|(what, count)| format!("{count} {}", what.word()));
+        let as_before: usize = self.as_before.values().sum();
+        sorts.chain([format!("{as_before} as before")]).collect::<Vec<_>>().join(", ")
     }
 
     /// The verdicts that count for the exit code: those that are not what they were.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::{AutoStream, ColorChoice};
-use palisade_policy::{Backend, Clause, Policy, Workspace};
+use palisade_policy::{Backend, Clause, NetworkMode, Policy, Workspace};
 
 use crate::adapters::{self, Adapter};
 pub use crate::baseline::Baseline;
@@ -269,7 +269,7 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
 
 fn check_baseline(options: &Options) -> Result<(), Failure> {
     let Some(baseline) = &options.against else { return Ok(()) };
-    baseline.check(&options.runtime, options.entry).map_err(|error| Failure {
+    baseline.check(&options.runtime, options.entry, backend(options)).map_err(|error| Failure {
         code: ExitCode::Usage,
         what: printable(&error.to_string()),
         hint: Some(error.hint().to_owned()),
@@ -451,6 +451,15 @@ fn updated(
     Ok(known::added(before, &report.cases, &here(options, runner)?, words))
 }
 
+/// What carries the network, where there is one to carry.
+fn backend(options: &Options) -> Option<&'static str> {
+    let carries = options.runtime == "palisade" && options.policy.network.mode != NetworkMode::None;
+    carries.then(|| match options.backend.unwrap_or(options.policy.network.backend) {
+        Backend::Auto => Backend::Gateway.word(),
+        named => named.word(),
+    })
+}
+
 /// The flags that make Palisade carry the network by what the options say.
 fn carried(options: &Options, world: &World) -> Vec<String> {
     let Some(backend) = options.backend else { return Vec::new() };
@@ -500,6 +509,7 @@ fn report(
         runtime: adapter.name().to_owned(),
         runtime_version: Some(version),
         entry: options.entry,
+        backend: backend(options),
         policy: options.policy.name.clone(),
         policy_argument: options.policy_argument.clone(),
         probes: options.custom.paths.iter().map(|path| path.display().to_string()).collect(),

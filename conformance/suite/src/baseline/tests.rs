@@ -11,6 +11,7 @@ pub(crate) fn of(verdicts: BTreeMap<String, Kind>) -> Baseline {
         version: "1".to_owned(),
         runtime: "palisade".to_owned(),
         entry: Entry::Run,
+        backend: None,
         policy: "default".to_owned(),
         host: "here".to_owned(),
     };
@@ -125,11 +126,26 @@ fn what_is_as_before_is_counted() {
 }
 
 #[test]
-fn only_the_same_runtime_and_entry_excuse_anything() {
-    let baseline = Baseline::parse("old.json", REPORT.as_bytes()).unwrap();
-    assert!(baseline.check("palisade", Entry::Exec).is_ok());
-    assert!(matches!(baseline.check("none", Entry::Exec), Err(BaselineError::OtherSubject(..))));
-    assert!(matches!(baseline.check("palisade", Entry::Run), Err(BaselineError::OtherSubject(..))));
+fn only_the_same_runtime_entry_and_backend_excuse_anything() {
+    let told = REPORT.replace("\"more\": 1", "\"backend\": \"veth\"");
+    let baseline = |text: &str| Baseline::parse("old.json", text.as_bytes()).unwrap();
+    for (text, runtime, entry, backend, like) in [
+        (REPORT, "palisade", Entry::Exec, None, true),
+        (REPORT, "none", Entry::Exec, None, false),
+        (REPORT, "palisade", Entry::Run, None, false),
+        // From before it was told.
+        (REPORT, "palisade", Entry::Exec, Some("veth"), true),
+        (&told, "palisade", Entry::Exec, Some("veth"), true),
+        (&told, "palisade", Entry::Exec, None, true),
+        (&told, "palisade", Entry::Exec, Some("pasta"), false),
+        (&told, "palisade", Entry::Run, Some("veth"), false),
+    ] {
+        let checked = baseline(text).check(runtime, entry, backend);
+        assert_eq!(checked.is_ok(), like, "{runtime} {entry} {backend:?}");
+        assert!(like || matches!(checked, Err(BaselineError::OtherSubject(..))));
+    }
+    let error = baseline(&told).check("palisade", Entry::Exec, Some("pasta")).unwrap_err().to_string();
+    assert!(error.contains("backend veth") && error.contains("backend pasta"), "{error}");
 }
 
 /// What this program writes it reads, with every verdict as it was.
@@ -143,7 +159,7 @@ fn a_report_of_this_program_is_a_baseline() {
     let comparison = baseline.comparison(&now, |_| true);
     assert_eq!(comparison.changes, []);
     assert_eq!(comparison.as_before, report.counts());
-    assert!(baseline.check(&report.subject.runtime, report.subject.entry).is_ok());
+    assert!(baseline.check(&report.subject.runtime, report.subject.entry, report.subject.backend).is_ok());
 }
 
 #[rstest]

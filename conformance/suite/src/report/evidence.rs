@@ -72,11 +72,18 @@ pub(super) fn reproduce(report: &Report, case: &CaseReport) -> String {
         Entry::Run => String::new(),
         entry => format!(" --entry {entry}"),
     };
-    let probes = match case.group() {
+    let probes: String = match case.group() {
         custom::GROUP => subject.probes.iter().map(|path| format!(" --probes {path}")).collect(),
         _ => String::new(),
     };
-    format!("palisade verify --policy {}{runtime}{entry}{probes} --only {}", subject.policy_argument, case.id)
+    let backend = match subject.backend {
+        None | Some("gateway") => String::new(),
+        Some(other) => format!(" --backend {other}"),
+    };
+    format!(
+        "palisade verify --policy {}{runtime}{entry}{backend}{probes} --only {}",
+        subject.policy_argument, case.id
+    )
 }
 
 /// The lines as a block of text, for the formats that have a place for one.

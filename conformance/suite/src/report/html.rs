@@ -153,7 +153,7 @@ fn listed(out: &mut dyn Write, kind: Kind, reason: &str, ids: &[&str]) -> io::Re
 }
 
 fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
-    writeln!(out, "<h2>Against {}</h2>", markup(&comparison.report))?;
+    writeln!(out, "<h2>Against {}</h2>\n<p>{}</p>", markup(&comparison.report), comparison.headline())?;
     let word = |kind: Option<Kind>| kind.map_or("not there", Kind::word);
     for what in What::ALL {
         let changes: Vec<_> = comparison.changes.iter().filter(|change| change.change == what).collect();
@@ -167,8 +167,7 @@ fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
         }
         writeln!(out, "</ul>")?;
     }
-    let before: usize = comparison.as_before.values().sum();
-    writeln!(out, "<p class=\"faint\">{before} as before</p>")
+    Ok(())
 }
 
 /// What the host offers, as the run saw it.

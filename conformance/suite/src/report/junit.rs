@@ -46,13 +46,17 @@ fn suite(out: &mut dyn Write, report: &Report, name: &str) -> io::Result<()> {
     )?;
     let subject = &report.subject;
     writeln!(out, "    <properties>")?;
-    for (name, value) in [
-        ("policy", &subject.policy),
-        ("runtime", &subject.runtime),
-        ("entry", &subject.entry.to_string()),
-        ("host", &subject.host),
-        ("suite", &subject.version),
-    ] {
+    let properties = [
+        ("policy", subject.policy.clone()),
+        ("runtime", subject.runtime.clone()),
+        ("entry", subject.entry.to_string()),
+        ("host", subject.host.clone()),
+        ("suite", subject.version.clone()),
+    ];
+    let backend = subject.backend.map(|backend| ("backend", backend.to_owned()));
+    let against =
+        report.against.as_ref().map(|than| ("against", format!("{}: {}", than.report, than.headline())));
+    for (name, value) in properties.iter().chain(&backend).chain(&against) {
         writeln!(out, r#"      <property name="{name}" value="{}"/>"#, markup(value))?;
     }
     writeln!(out, "    </properties>")?;

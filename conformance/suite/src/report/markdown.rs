@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::evidence::{block, evidence, markup, printable};
 use super::{CaseReport, Report};
+use crate::baseline::{Comparison, What};
 use crate::verdict::Kind;
 
 /// Bytes of evidence. GitHub drops a job summary of more than 1 MiB whole.
@@ -33,6 +34,9 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         (Kind::Inconclusive, "Inconclusive"),
     ] {
         in_full(out, report, kind, title, &mut left)?;
+    }
+    if let Some(comparison) = &report.against {
+        against(out, comparison)?;
     }
     listed(out, report, Kind::KnownDeviation, "Known deviations")?;
     listed(out, report, Kind::Unsupported, "Unsupported here")?;
@@ -115,6 +119,18 @@ fn listed(out: &mut dyn Write, report: &Report, kind: Kind, title: &str) -> io::
     for (reason, ids) in by_reason {
         let ids: Vec<String> = ids.into_iter().map(inline).collect();
         writeln!(out, "- {}: {}", inline(&reason), ids.join(", "))?;
+    }
+    Ok(())
+}
+
+fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
+    writeln!(out, "\n### Against {}\n\n{}\n", inline(&comparison.report), comparison.headline())?;
+    let word = |kind: Option<Kind>| kind.map_or("not there", Kind::word);
+    for what in What::ALL {
+        for change in comparison.changes.iter().filter(|change| change.change == what) {
+            let (id, was, now) = (inline(&change.id), word(change.was), word(change.now));
+            writeln!(out, "- {} {id}: {now}, was {was}", what.word())?;
+        }
     }
     Ok(())
 }

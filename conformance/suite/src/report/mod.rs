@@ -63,6 +63,9 @@ pub struct Subject {
     pub runtime_version: Option<String>,
     /// The way by which the workloads came in.
     pub entry: Entry,
+    /// What carried the network, where there was one to carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<&'static str>,
     /// The policy's name.
     pub policy: String,
     /// What names the policy on a command line: a built-in name or a path.

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use palisade_policy::Document;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ pub const SCHEMA: &str =
 
 /// Results in a run of which GitHub shows any; of more the worst are written.
 const RESULTS: usize = 5_000;
+/// What paths of built-in policies are relative to.
+const OWN_SOURCE: &str = "PALISADE";
 /// Characters of a text that GitHub shows.
 const TEXT: usize = 1_000;
 
@@ -38,6 +41,8 @@ struct Log {
 struct Run {
     tool: Value,
     invocations: [Value; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_uri_base_ids: Option<Value>,
     results: Vec<Value>,
     column_kind: &'static str,
     properties: Value,
@@ -66,6 +71,10 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
                 "executionSuccessful": true,
                 "toolExecutionNotifications": notifications(report, omitted),
             })],
+            original_uri_base_ids: builtin(&report.subject.policy_argument).map(|_| {
+                let source = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
+                json!({ OWN_SOURCE: {"uri": source, "description": {"text": "the source of Palisade"}} })
+            }),
             results: wrong.iter().enumerate().map(|(index, case)| result(report, index, case)).collect(),
             column_kind: "unicodeCodePoints",
             properties: json!({
@@ -136,6 +145,10 @@ fn result(report: &Report, index: usize, case: &CaseReport) -> Value {
     let id = printable(&case.id);
     let subject = &report.subject;
     let (file, line) = place(case).unwrap_or((&subject.policy_argument, 1));
+    let artifact = match builtin(file).filter(|_| file == subject.policy_argument) {
+        Some(file) => json!({"uri": file, "uriBaseId": OWN_SOURCE}),
+        None => json!({"uri": uri(file)}),
+    };
     let why = case.verdict.to_string();
     json!({
         "ruleId": id,
@@ -145,7 +158,7 @@ fn result(report: &Report, index: usize, case: &CaseReport) -> Value {
         "message": {"text": shortened(&format!("{}: {}", case.requirement, why))},
         "locations": [{
             "physicalLocation": {
-                "artifactLocation": {"uri": uri(file)},
+                "artifactLocation": artifact,
                 "region": {"startLine": line},
             },
             "logicalLocations": [{"fullyQualifiedName": printable(&case.clause), "kind": "member"}],
@@ -175,6 +188,12 @@ fn notifications(report: &Report, omitted: usize) -> Vec<Value> {
         json!({"level": "error", "message": {"text": text}})
     });
     told.chain(lapsed).chain(more).collect()
+}
+
+/// Where the source of Palisade has a policy that is part of the program. A result without a file is not shown (GitHub), and
+/// the repository of a project that uses such a policy has none for it: the path is true below [`OWN_SOURCE`] only.
+fn builtin(policy: &str) -> Option<String> {
+    Document::builtin(policy).map(|document| format!("crates/policy/builtin/{}.yaml", document.name))
 }
 
 /// The file and the line of the policy's clause.

@@ -20,6 +20,7 @@ pub(crate) fn subject() -> Subject {
         runtime: "palisade".to_owned(),
         runtime_version: Some("palisade 9.9.9".to_owned()),
         entry: crate::entry::Entry::Run,
+        backend: None,
         policy: "default".to_owned(),
         probes: Vec::new(),
         policy_argument: "default".to_owned(),

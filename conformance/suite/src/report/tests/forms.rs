@@ -269,8 +269,71 @@ fn sarif_has_what_is_required() {
             let uri = place["artifactLocation"]["uri"].as_str().unwrap();
             assert!(uri.chars().all(|c| c.is_ascii_alphanumeric() || "/.-_~%".contains(c)), "{uri}");
         }
+        assert_eq!(run["originalUriBaseIds"].is_object(), report.subject.policy_argument == "default");
         let told = run["invocations"][0]["toolExecutionNotifications"].as_array().unwrap();
         // What is inconclusive, and a known deviation that has lapsed.
         assert_eq!(told.len(), 2);
     }
+}
+
+/// Of a policy that is part of the program the place is a line of a file in its source.
+#[test]
+fn sarif_of_a_builtin_policy_names_a_file_that_exists() {
+    for name in ["default", "agent"] {
+        let mut report = mixed();
+        report.subject.policy_argument = name.to_owned();
+        let document = palisade_policy::Document::builtin(name).unwrap();
+        let (_, last) = document.locations.iter().max_by_key(|(_, place)| place.line).unwrap();
+        for case in &mut report.cases {
+            case.location = Some(format!("{name}:{}", last.line));
+        }
+        let log: serde_json::Value = serde_json::from_str(&written(Form::Sarif, &report)).unwrap();
+        let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uriBaseId"], "PALISADE");
+        let path = place["artifactLocation"]["uri"].as_str().unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = std::fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(text, document.text);
+        assert!(text.lines().count() as u64 >= place["region"]["startLine"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn what_carried_the_network_is_told_and_reproduced() {
+    let mut report = mixed();
+    report.subject.backend = Some("veth");
+    for form in [Form::Json, Form::Junit] {
+        assert!(written(form, &report).contains("veth"), "{form:?}");
+    }
+    let again = "palisade verify --policy default --backend veth --only mnt/mount";
+    assert!(written(Form::Markdown, &report).contains(again));
+    report.subject.backend = Some("gateway");
+    assert!(!written(Form::Markdown, &report).contains("--backend"));
+}
+
+#[test]
+fn a_comparison_is_in_every_form_that_has_a_place_for_it() {
+    for form in [Form::Text, Form::Json, Form::Junit, Form::Html, Form::Markdown] {
+        let text = written(form, &compared());
+        assert!(text.contains("old.json") && !written(form, &mixed()).contains("old.json"), "{text}");
+    }
+    let counts = "2 new, 1 fixed, 1 changed, 2 added, 1 gone, 2 as before";
+    for form in [Form::Junit, Form::Html, Form::Markdown] {
+        assert!(written(form, &compared()).contains(counts), "{form:?}");
+    }
+    let markdown = written(Form::Markdown, &compared());
+    let lines: Vec<&str> =
+        markdown.lines().skip_while(|line| *line != "### Against old.json").skip(4).take(7).collect();
+    assert_eq!(
+        lines,
+        [
+            "- new mnt/mount: breached, was held",
+            "- new net/tcp/v4: breached, was not there",
+            "- fixed mnt/chroot: held, was breached",
+            "- changed mnt/umount2: inconclusive, was breached",
+            "- added mnt/fsopen: known deviation, was not there",
+            "- added sys/abi/x32: unsupported, was not there",
+            "- gone env/\\\\x1b\\[2Jold: not there, was breached",
+        ]
+    );
 }

@@ -19,6 +19,7 @@ fn reports() -> Vec<Report> {
     let mut shard = all_held();
     shard.subject.shard = crate::shard::Shard::new(2, 4);
     shard.subject.probes = vec!["probes.d".to_owned()];
+    shard.subject.backend = Some("pasta");
     let mut empty = shard.clone();
     empty.cases.clear();
     let mut kinds = mixed();
