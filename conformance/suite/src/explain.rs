@@ -101,6 +101,7 @@ fn in_words(need: Need) -> String {
         Need::X32 => "system calls of the x32 table".to_owned(),
         Need::Ipv6 => "IPv6".to_owned(),
         Need::LandlockAbi(abi) => format!("Landlock, ABI {abi} or newer"),
+        Need::Memory(bytes) => format!("{} MiB of free memory", bytes >> 20),
         Need::Command(name) => format!("the command {name}"),
     }
 }
@@ -135,6 +136,7 @@ pub fn write(out: &mut dyn Write, probe: &Explanation) -> io::Result<()> {
     let tier = match probe.tier {
         Tier::Standard => "",
         Tier::Soak => ", only when selected",
+        Tier::Destructive => ", only with --tier destructive",
     };
     let severity = format!("{:?}", probe.severity).to_lowercase();
     writeln!(out, "{}  {class}, {severity}{tier}", printable(&probe.id))?;

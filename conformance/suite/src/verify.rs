@@ -78,6 +78,8 @@ pub enum Selection {
     Standard,
     /// What is slow, too.
     Soak,
+    /// As standard, and what takes more from a machine than it may bear where nothing bounds it.
+    Destructive,
 }
 
 /// The file of deviations that is added to.
@@ -304,7 +306,11 @@ fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
     match (&options.only, options.tier) {
         (Some(pattern), _) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
         (None, Selection::Soak) => {}
-        (None, _) => probes.retain(|probe| probe.tier == Tier::Standard),
+        (None, _) => probes.retain(|probe| probe.tier != Tier::Soak),
+    }
+    // A pattern does not ask for these.
+    if options.tier != Selection::Destructive {
+        probes.retain(|probe| probe.tier != Tier::Destructive);
     }
     if options.tier == Selection::Smoke {
         probes = smoke::smoke(probes);

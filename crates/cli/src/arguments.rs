@@ -132,6 +132,7 @@ pub(crate) enum Tier {
     #[default]
     Standard,
     Soak,
+    Destructive,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -308,7 +309,8 @@ pub(crate) struct Verify {
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,
-    /// How much of the catalogue: a few seconds' worth, all but what is slow, or everything. With --only, what matches
+    /// How much of the catalogue: a few seconds' worth, all but what is slow, what is slow too, or what may weigh on the machine (limits of
+    /// hundreds of MiB or of processes, run into, each alone). With --only, what matches of it, slow or not
     #[arg(long, value_enum, default_value_t)]
     pub(crate) tier: Tier,
     /// Only part I of N of these probes. The parts are disjoint, together they are the whole, and a probe is always in the same

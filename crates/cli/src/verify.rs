@@ -175,6 +175,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             Tier::Smoke => suite::Selection::Smoke,
             Tier::Standard => suite::Selection::Standard,
             Tier::Soak => suite::Selection::Soak,
+            Tier::Destructive => suite::Selection::Destructive,
         },
         shard: arguments.shard,
         against,

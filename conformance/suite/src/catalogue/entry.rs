@@ -56,6 +56,8 @@ pub enum Tier {
     Standard,
     /// Only when it is selected by `--only`: slow.
     Soak,
+    /// Only with `--tier destructive`: without a sandbox that bounds it, it takes what a machine may miss.
+    Destructive,
 }
 
 /// What the same statements must show without a sandbox, so that a refusal inside can be credited to it.
@@ -101,6 +103,8 @@ pub enum Need {
     LandlockAbi(u32),
     /// This command is in `/usr/bin`, where the sandbox has it too.
     Command(&'static str),
+    /// So many bytes of memory are free.
+    Memory(u64),
 }
 
 /// What runs.
@@ -481,6 +485,13 @@ impl Probe {
     pub fn soak(mut self) -> Self {
         self.tier = Tier::Soak;
         self
+    }
+
+    /// Runs only where that is asked for, alone, and where the machine has so many bytes of memory free.
+    #[must_use]
+    pub fn destructive(mut self, bytes: u64) -> Self {
+        self.tier = Tier::Destructive;
+        self.serial().needs(Need::Memory(bytes))
     }
 
     /// The first word of the id.

@@ -10,6 +10,10 @@ use crate::lab::World;
 
 /// Most of anything that a probe makes, without a sandbox too: a policy with higher limits is not run into.
 const MOST_PROCESSES: u32 = 512;
+/// Up to here only where it is asked for: the probe program makes no more.
+const HEAVY_PROCESSES: u32 = 1024;
+/// What so many small processes may take, in bytes.
+const HEAVY: u64 = 1 << 30;
 const MOST_DESCRIPTORS: u32 = 8192;
 const MOST_TMP: u64 = 256 << 20;
 /// How far past a limit a probe goes.
@@ -85,14 +89,15 @@ fn raise(name: &str, clause: &'static str, resource: u32, limit: u64) -> Probe {
 
 fn processes_bound(most: u32) -> Option<Probe> {
     let many = most + PAST;
-    (many <= MOST_PROCESSES).then(|| {
-        Probe::denies("res/processes", High)
+    (many <= HEAVY_PROCESSES).then(|| {
+        let probe = Probe::denies("res/processes", High)
             .serves("resources.processes", "RES-3")
             .requires("a fork bomb ends at the limit, and half of the limit works")
             .operation(format!("fork {many} children"))
             .script([control!("fork_many", most / 2), attempt!("fork_many", many)])
             .expect(AtMost(most.into()))
-            .outside(Outside::Shows(Returns(many.into())))
+            .outside(Outside::Shows(Returns(many.into())));
+        if many > MOST_PROCESSES { probe.destructive(HEAVY) } else { probe }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{CaseReport, Report, escape};
 use crate::attribution::Finding;
+use crate::catalogue::Tier;
 use crate::custom;
 use crate::entry::Entry;
 use crate::observation::{Observation, Unseen};
@@ -80,8 +81,12 @@ pub(super) fn reproduce(report: &Report, case: &CaseReport) -> String {
         None | Some("gateway") => String::new(),
         Some(other) => format!(" --backend {other}"),
     };
+    let tier = match case.tier {
+        Tier::Destructive => " --tier destructive",
+        Tier::Standard | Tier::Soak => "",
+    };
     format!(
-        "palisade verify --policy {}{runtime}{entry}{backend}{probes} --only {}",
+        "palisade verify --policy {}{runtime}{entry}{backend}{probes}{tier} --only {}",
         subject.policy_argument, case.id
     )
 }

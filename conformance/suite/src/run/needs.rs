@@ -31,6 +31,13 @@ pub fn lacking(runner: &Runner<'_>, place: &mut Place<'_>, need: Need) -> Option
             absent => Some(format!("IPv6: {absent}")),
         },
         Need::LandlockAbi(least) => landlock(runner, place, least),
+        Need::Memory(least) => match free_memory() {
+            Some(free) if free >= least => None,
+            Some(free) => {
+                Some(format!("{} MiB of memory are free, and {} are wanted", free >> 20, least >> 20))
+            }
+            None => Some("nothing tells how much memory is free".to_owned()),
+        },
         Need::Command(name) => {
             let path = Path::new("/usr/bin").join(name);
             let executable =
@@ -62,6 +69,13 @@ fn landlock(runner: &Runner<'_>, place: &mut Place<'_>, least: u32) -> Option<St
         Ok(seen) => Some(format!("this kernel has no Landlock of ABI {least}: {seen}")),
         Err(unseen) => Some(format!("asking for the Landlock ABI failed: {unseen:?}")),
     }
+}
+
+/// What programs can have without swapping, in bytes (MemAvailable, proc_meminfo(5)).
+fn free_memory() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 /// Runs a statement without a sandbox; it must succeed.

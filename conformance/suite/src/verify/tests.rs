@@ -159,6 +159,31 @@ fn each_tier_has_what_the_one_before_has() {
     assert!(!narrow.is_empty() && narrow.iter().all(|id| id.starts_with("ns/")), "{narrow:?}");
 }
 
+/// Neither a pattern nor what is slow asks for what weighs on the machine; what does is alone, and asks how much is free.
+#[test]
+fn what_is_destructive_runs_only_when_it_is_asked_for() {
+    let heavy = "version: 1\nresources: {memory: 512MiB, processes: 700}\n";
+    let policy = palisade_policy::Document::parse("heavy", heavy).unwrap().policy;
+    let of = |tier, only: Option<&str>| {
+        let options = Options { tier, only: only.map(str::to_owned), policy: policy.clone(), ..options() };
+        let probes = select(&options, &World::described()).unwrap();
+        probes.into_iter().filter(|probe| probe.tier == Tier::Destructive).collect::<Vec<Probe>>()
+    };
+    for tier in [Selection::Smoke, Selection::Standard, Selection::Soak] {
+        assert!(of(tier, None).is_empty() && of(tier, Some("res/limit/*")).is_empty());
+    }
+    let heavy = of(Selection::Destructive, None);
+    let ids: Vec<&str> = heavy.iter().map(|probe| probe.id.as_str()).collect();
+    for id in ["res/memory/private", "res/memory/many", "res/processes", "res/threads", "res/zombies"] {
+        assert!(ids.contains(&id), "{id} is not in {ids:?}");
+    }
+    let is_careful =
+        |probe: &Probe| probe.serial && probe.needs.iter().any(|need| matches!(need, Need::Memory(_)));
+    assert!(heavy.iter().all(is_careful));
+    // And what everybody can bear is in no tier of its own.
+    assert!(ids.iter().all(|id| id.starts_with("res/")), "{ids:?}");
+}
+
 #[test]
 fn shards_share_the_whole() {
     let whole = select(&options(), &World::described()).unwrap();

@@ -7,11 +7,13 @@ use nix::sys::signal::Signal;
 use palisade_policy::{Policy, SyscallProfile};
 use palisade_probe::script::Statement;
 
+use super::{HEAVY, HEAVY_PROCESSES, MOST_PROCESSES};
 use crate::catalogue::prelude::*;
 
 /// Limits beyond these are not run into: the unsandboxed control has to bear it too.
 const MOST_MEMORY: u64 = 256 << 20;
-const MOST_PROCESSES: u32 = 512;
+/// Up to here only where it is asked for; the probe program takes no more than 1 GiB, which is half as much again.
+const HEAVY_MEMORY: u64 = 640 << 20;
 const MOST_CPU_TIME: Duration = Duration::from_secs(3);
 const MOST_WALL_TIME: Duration = Duration::from_secs(7);
 
@@ -29,20 +31,10 @@ pub(super) fn probes(policy: &Policy) -> Vec<Probe> {
     let resources = &policy.resources;
     let mut probes = processes(resources.processes);
     if let Some(most) = resources.memory.map(palisade_policy::ByteSize::bytes)
-        && most <= MOST_MEMORY
+        && most <= HEAVY_MEMORY
     {
-        let tmp = policy.filesystem.tmp.bytes();
-        probes.extend(memory(most));
-        // A file system or a file that is smaller would answer instead.
-        if tmp >= 2 * most && resources.file_size.bytes() >= most {
-            probes.extend([files_in_memory("tmp", "/tmp", most), files_in_memory("shm", "/dev/shm", most)]);
-        }
-        if resources.file_size.bytes() >= most {
-            probes.push(memfd(most));
-        }
-        if policy.process.syscalls.profile == SyscallProfile::Standard {
-            probes.push(segment(most));
-        }
+        let heavy = |probe: Probe| if most > MOST_MEMORY { probe.destructive(3 * most) } else { probe };
+        probes.extend(all_of_memory(policy, most).into_iter().map(heavy));
     }
     if let Some(limit) = resources.cpu_time.filter(|limit| *limit <= MOST_CPU_TIME) {
         probes.extend(cpu_time(limit));
@@ -50,6 +42,23 @@ pub(super) fn probes(policy: &Policy) -> Vec<Probe> {
     probes.extend(resources.millicpus.map(share));
     if let Some(limit) = resources.wall_time.filter(|limit| *limit <= MOST_WALL_TIME) {
         probes.extend(wall_time(limit));
+    }
+    probes
+}
+
+fn all_of_memory(policy: &Policy, most: u64) -> Vec<Probe> {
+    let tmp = policy.filesystem.tmp.bytes();
+    let file_size = policy.resources.file_size.bytes();
+    let mut probes = memory(most);
+    // A file system or a file that is smaller would answer instead; that of the lab, which the run without a sandbox meets, too.
+    if tmp >= 2 * most && file_size >= most && most <= MOST_MEMORY {
+        probes.extend([files_in_memory("tmp", "/tmp", most), files_in_memory("shm", "/dev/shm", most)]);
+    }
+    if file_size >= most {
+        probes.push(memfd(most));
+    }
+    if policy.process.syscalls.profile == SyscallProfile::Standard {
+        probes.push(segment(most));
     }
     probes
 }
@@ -70,17 +79,18 @@ fn runs_into(id: String, clause: &'static str, statements: Vec<Statement>) -> Pr
 
 fn processes(most: u32) -> Vec<Probe> {
     let many = most + PAST;
-    if many > MOST_PROCESSES {
+    if many > HEAVY_PROCESSES {
         return Vec::new();
     }
     let bomb = |name: &str, requirement: &str, operation: String, statements: [Statement; 2]| {
-        Probe::denies(format!("res/{name}"), High)
+        let probe = Probe::denies(format!("res/{name}"), High)
             .serves("resources.processes", "RES-3")
             .requires(requirement)
             .operation(operation)
             .script(statements)
             .expect(AtMost(most.into()))
-            .outside(Outside::Shows(Returns(many.into())))
+            .outside(Outside::Shows(Returns(many.into())));
+        if many > MOST_PROCESSES { probe.destructive(HEAVY) } else { probe }
     };
     vec![
         bomb(

@@ -307,6 +307,11 @@ fn what_carried_the_network_is_told_and_reproduced() {
     }
     let again = "palisade verify --policy default --backend veth --only mnt/mount";
     assert!(written(Form::Markdown, &report).contains(again));
+    for case in &mut report.cases {
+        case.tier = Tier::Destructive;
+    }
+    let again = "palisade verify --policy default --backend veth --tier destructive --only mnt/mount";
+    assert!(written(Form::Markdown, &report).contains(again));
     report.subject.backend = Some("gateway");
     assert!(!written(Form::Markdown, &report).contains("--backend"));
 }
