@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palisade_policy::Policy;
+use palisade_policy::{AllowRule, Network, NetworkMode, Peer, Policy, Posture};
 
 use super::MODE;
 use crate::catalogue::prelude::*;
@@ -61,7 +61,21 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
         );
     }
     probes.extend(loopback(world));
+    if has_all(&policy.network, world) {
+        // Every such address is the sandbox's own then, and who binds it is heard by nobody outside.
+        probes.retain(|probe| probe.id != "net/listen/host-address");
+    }
     probes
+}
+
+/// Whether the routes to addresses of the host are the sandbox's own, since nothing of a broader range is taken out.
+fn has_all(network: &Network, world: &World) -> bool {
+    let within = |rule: &AllowRule| match rule.peer {
+        Peer::Cidr(net) => world.host_addresses.iter().any(|address| net.contains(address)),
+        Peer::Host(_) => false,
+    };
+    network.special_use == Posture::Allow
+        && (network.mode == NetworkMode::Open || network.allow.iter().any(within))
 }
 
 fn loopback(world: &World) -> Vec<Probe> {

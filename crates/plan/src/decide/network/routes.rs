@@ -19,6 +19,13 @@ pub(super) const EVERYTHING: [IpNet; 2] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
 ];
 
+/// Multicast of either family (RFC 5771; RFC 4291, 2.7), and the limited broadcast (RFC 919).
+const GROUPS: [IpNet; 3] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+];
+
 /// Routes for what is allowed, and routes that refuse what is blocked inside it.
 ///
 /// Names are always carried by the gateway, so the range of their addresses is the sandbox's own. `link` says how other ranges
@@ -95,6 +102,9 @@ pub(super) fn blocked(network: &Network) -> impl Iterator<Item = (Clause, IpNet)
     let special = (network.special_use == Posture::Block).then(|| special_use::ranges().flat_map(every_form));
     let metadata = metadata.into_iter().flatten().map(|net| (METADATA, net));
     let blocked = metadata.chain(special.into_iter().flatten().map(|net| (SPECIAL_USE, net)));
+    // A group is nobody that could be connected to, so that a rule about everything does not mean it; a local route for it would be
+    // refused by the kernel in words of its own (EINVAL).
+    let blocked = blocked.chain(GROUPS.map(|net| (MODE, net)));
     blocked.filter(|(_, net)| !net.contains(&IpAddr::from(Ipv4Addr::LOCALHOST)))
 }
 
