@@ -1,0 +1,63 @@
+//! The same probes against sandboxes of others: they really run, what they do not do is found, and what they have no means for is said.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use support::{output, palisade, status, stderr, stdout};
+
+/// The verdicts and reasons by id of a run that ends with this code.
+fn verdicts(runtime: &str, only: &str, code: i32) -> BTreeMap<String, (String, String)> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = palisade(directory.path());
+    command.args(["verify", "--format", "json", "--runtime", runtime, "--only", only]);
+    if only.starts_with("own/") {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/probes.d");
+        command.arg("--probes").arg(shipped);
+    }
+    let output = output(&mut command);
+    assert_eq!(status(&output), code, "{} {}", stderr(&output), stdout(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["subject"]["runtime"], runtime);
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let probes = report["probes"].as_array().expect("a list");
+    probes.iter().map(|probe| (word(&probe["id"]), (word(&probe["verdict"]), word(&probe["why"])))).collect()
+}
+
+/// bubblewrap makes namespaces and drops capabilities, hands on every descriptor of its caller, and has no filter of its own.
+#[test]
+fn bubblewrap() {
+    let found = verdicts("bubblewrap", "posture/*", 1);
+    let of = |id: &str| found[id].0.as_str();
+    for name in ["user", "pid", "net", "ipc", "uts"] {
+        assert_eq!(of(&format!("posture/namespace/{name}")), "held", "{found:?}");
+    }
+    assert_eq!((of("posture/capabilities"), of("posture/no-new-privs")), ("held", "held"), "{found:?}");
+    assert_eq!(of("posture/descriptors"), "breached", "{found:?}");
+    let (verdict, why) = &found["posture/filter"];
+    assert_eq!(verdict, "unsupported");
+    assert!(why.contains("no means for process.syscalls"), "{why}");
+}
+
+/// A reviewer's own probes are asked of it as of any other.
+#[test]
+fn own_probes_in_bubblewrap() {
+    let found = verdicts("bubblewrap", "own/*", 0);
+    let of = |id: &str| found[id].0.as_str();
+    assert_eq!(of("own/tmp-round-trip"), "held", "{found:?}");
+    assert_eq!(of("own/docker-socket"), "held", "{found:?}");
+    assert_eq!(of("own/mount"), "unsupported", "without a filter mount(2) looks at its operands: {found:?}");
+}
+
+/// Namespaces alone leave the host's files to be seen.
+#[test]
+fn unshare() {
+    let found = verdicts("unshare", "posture/namespace/*", 0);
+    assert!(found.values().filter(|(verdict, _)| verdict == "held").count() >= 6, "{found:?}");
+    let found = verdicts("unshare", "posture/mount/*", 0);
+    let (verdict, why) = &found["posture/mount/writable"];
+    assert_eq!(verdict, "unsupported");
+    assert!(why.contains("no view of files"), "{why}");
+}
