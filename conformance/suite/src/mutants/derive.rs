@@ -466,6 +466,12 @@ impl Site<'_> {
     fn stricter_filter(&self, mutants: &mut Vec<Mutant>) {
         let Some(rules) = self.operands.pointer("/profile/rules").and_then(Value::as_object) else { return };
         let refuse = || Value::from("EPERM");
+        // Whoever tries a newer call first and hears anything but ENOSYS does not fall back.
+        for guard in ["x32", "unknown"] {
+            let refused = self.with("", &format!("/profile/{guard}"), refuse(), About::Guard(guard));
+            let name = format!("withhold {}: ENOSYS, {guard}", self.label());
+            mutants.push(Mutant { name, gives_less: true, ..refused });
+        }
         for (call, _) in rules.iter().filter(|(_, rule)| **rule != refuse() && **rule != "ENOSYS") {
             let pointer = format!("/profile/rules/{call}");
             let refused = self.with("", &pointer, refuse(), About::Call(call.clone()));
