@@ -1,7 +1,7 @@
 //! Runs the program natively and reads its transcript back.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -12,25 +12,34 @@ use palisade_probe::script::{Ended, Script, Statement, Transcript, parse_output}
 /// The nonce of every run.
 pub(crate) const NONCE_TEXT: &str = "Zm9v-test_1";
 
-/// The program as a file in the build directory, which stays for the next run. It is written under another name first: a
-/// file that is open for writing cannot be executed.
+/// The program as a file, which stays for the next run: in the build directory, or where that is another user's, in one of this
+/// user's own.
 pub(crate) fn program() -> &'static PathBuf {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let path = directory.join(format!("probe-{}", std::process::id()));
-        let named = directory.join("probe");
-        if std::fs::read(&named).is_ok_and(|content| content == IMAGE) {
-            return named;
-        }
-        let mut options = std::fs::OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o755).open(&path).expect("create");
-        file.write_all(IMAGE).expect("write the image");
-        drop(file);
-        std::fs::rename(&path, &named).expect("rename");
-        named
+        let build = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        placed(&build).unwrap_or_else(|_| {
+            let user = std::fs::metadata("/proc/self").expect("a process").uid();
+            let own = std::env::temp_dir().join(format!("palisade-probe-{user}"));
+            std::fs::create_dir_all(&own).expect("a directory");
+            placed(&own).expect("the program as a file")
+        })
     })
+}
+
+/// Written under another name first: a file that is open for writing cannot be executed.
+fn placed(directory: &std::path::Path) -> std::io::Result<PathBuf> {
+    let named = directory.join("probe");
+    if std::fs::read(&named).is_ok_and(|content| content == IMAGE) {
+        return Ok(named);
+    }
+    let path = directory.join(format!("probe-{}", std::process::id()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(&path)?;
+    file.write_all(IMAGE)?;
+    drop(file);
+    std::fs::rename(&path, &named)?;
+    Ok(named)
 }
 
 /// Runs the program with these arguments as they are.

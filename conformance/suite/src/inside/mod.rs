@@ -5,7 +5,7 @@
 //! *open* is not a breach of anything, it is what a reviewer has to know.
 //!
 //! No lab stands around it, so nothing is done here that could act anywhere, even as root in a plain shell: system calls whose
-//! operands stop the kernel before it acts ([`harmless`]), and reading ([`posture`]). A statement that [`harmless`] does not know is not
+//! operands stop the kernel before it acts (`harmless`), and reading (`posture`). A statement that `harmless` does not know is not
 //! run, whatever the table says.
 
 mod attempts;
