@@ -5,7 +5,7 @@
 //! lab, the same judge. What the catalogue's tests demand of an entry is demanded here when a file is read: a control, an
 //! expectation that can fail, and something else to be seen without a sandbox.
 //!
-//! [`form`] is the file, [`workload`] what runs, [`expect`] what must be seen.
+//! `form` is the file, `workload` what runs, `expect` what must be seen.
 
 mod expect;
 mod form;
