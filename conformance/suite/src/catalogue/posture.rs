@@ -74,7 +74,9 @@ fn privileges(policy: &Policy) -> Vec<Probe> {
         look("posture/filter", High, "process.syscalls", "POS-2", Look::Filter)
             .requires("every thread inside is behind a filter of system calls")
             .expect(Expect::lines(["Seccomp 2"])),
+        // An ordinary user's groups cannot be dropped in a user namespace of his own (user_namespaces(7)).
         look("posture/groups", Medium, IDENTITY, "POS-2", Look::Groups)
+            .needs(Need::Root)
             .requires("no thread inside is in a group of the host"),
     ]
 }

@@ -8,6 +8,22 @@ use palisade_probe::script::Arg;
 use super::derive::{About, Mutant};
 use crate::catalogue::{Probe, Workload};
 
+/// The tables of `scripts/kill-matrix`.
+const TABLES: [&str; 4] = [
+    include_str!("../../../../fixtures/matrix/default-root.txt"),
+    include_str!("../../../../fixtures/matrix/default-user.txt"),
+    include_str!("../../../../fixtures/matrix/allowlist-root.txt"),
+    include_str!("../../../../fixtures/matrix/allowlist-user.txt"),
+];
+
+/// The probes that have noticed the mutant when the tables were made: asked first, they mostly save the asking of all the others.
+/// It only orders; where they notice nothing, every probe has its turn.
+pub(super) fn noticed_before(mutant: &str) -> impl Iterator<Item = &'static str> {
+    let beginning = format!("{mutant} | killed | ");
+    let lines = TABLES.iter().flat_map(|table| table.lines());
+    lines.filter_map(move |line| line.strip_prefix(beginning.as_str()))
+}
+
 /// How near a probe is to a mutant; the nearest sorts first.
 pub(super) type Nearness = (bool, bool, Reverse<u32>, Option<usize>);
 

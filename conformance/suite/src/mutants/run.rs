@@ -11,7 +11,7 @@ use anstream::AutoStream;
 use super::bench::Bench;
 use super::derive::{self, About, Mutant};
 use super::matrix::{Fate, Matrix, Row, SCHEMA};
-use super::order::{calls, nearness};
+use super::order::{calls, nearness, noticed_before};
 use super::{Extent, Fault, layers, teeth};
 use crate::adapters::Palisade;
 use crate::catalogue::{Need, Probe};
@@ -197,8 +197,10 @@ impl Bench<'_> {
         let near = nearness(mutant, &self.probes);
         let must =
             |probe: &Probe| mutant.killers.iter().any(|pattern| crate::glob::matches(pattern, &probe.id));
+        let noticed: Vec<&str> = noticed_before(&mutant.name).collect();
+        let first = |probe: &Probe| must(probe) || noticed.contains(&probe.id.as_str());
         let mut parallel: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.serial).collect();
-        parallel.sort_by_cached_key(|probe| (!must(probe), near(probe)));
+        parallel.sort_by_cached_key(|probe| (!must(probe), !first(probe), near(probe)));
         parallel.into_iter().partition(|probe| !near(probe).1)
     }
 
