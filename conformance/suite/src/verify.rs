@@ -252,7 +252,7 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
             "only the runtime palisade has layers that can be taken apart",
         ));
     }
-    let known = adapters::NAMES.contains(&options.runtime.as_str());
+    let known = adapters::names().any(|name| name == options.runtime);
     let plain = options.mutants.is_none() && options.entry == Entry::Run;
     if known && (plain || options.runtime == "palisade") {
         return Ok(());
@@ -265,7 +265,8 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
     } else {
         Failure::new(ExitCode::Usage, format!("no adapter for a runtime {:?}", options.runtime))
     };
-    failure.hint = (!known).then(|| format!("the adapters are: {}", adapters::NAMES.join(", ")));
+    failure.hint =
+        (!known).then(|| format!("the adapters are: {}", adapters::names().collect::<Vec<_>>().join(", ")));
     Err(failure)
 }
 

@@ -293,9 +293,9 @@ pub(crate) struct Verify {
     /// A policy file, or the name of a built-in policy (default, agent)
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) policy: Option<OsString>,
-    /// The sandbox to probe; `none` is the unsandboxed control
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) runtime: Runtime,
+    /// The sandbox to probe, by the name of its adapter: palisade, bubblewrap and others; `none` is the unsandboxed control
+    #[arg(long, value_name = "NAME", default_value = "palisade")]
+    pub(crate) runtime: String,
     /// How the workload comes in: as what the sandbox is started for, added to one that runs already, or on a terminal
     #[arg(long, value_enum, default_value_t)]
     pub(crate) entry: Entry,
@@ -392,13 +392,4 @@ pub(crate) enum Format {
     #[default]
     Text,
     Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runtime {
-    #[default]
-    Palisade,
-    None,
-    Bubblewrap,
-    Unshare,
 }

@@ -11,7 +11,7 @@ use palisade_conformance::verify::{self as suite, Baseline, Options, Update};
 use palisade_host::{Depth, survey};
 use palisade_policy::{Backend, Document};
 
-use crate::arguments::{Entry, Format, Mutants, Runtime, Tier, Verify};
+use crate::arguments::{Entry, Format, Mutants, Tier, Verify};
 use crate::{message, source};
 
 /// What stands for every backend.
@@ -156,13 +156,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             .map(|(clause, place)| (clause.to_string(), format!("{}:{}", document.name, place.line)))
             .collect(),
         policy,
-        runtime: match arguments.runtime {
-            Runtime::Palisade => "palisade",
-            Runtime::None => "none",
-            Runtime::Bubblewrap => "bubblewrap",
-            Runtime::Unshare => "unshare",
-        }
-        .to_owned(),
+        runtime: arguments.runtime.clone(),
         entry: match arguments.entry {
             Entry::Run => suite::Entry::Run,
             Entry::Exec => suite::Entry::Exec,

@@ -106,7 +106,7 @@ impl Adapter for Bubblewrap {
         }
         say(&["--remount-ro", "/", "--chdir", &case.cwd.display().to_string(), "--"]);
         argv.extend(case.argv.iter().map(Into::into));
-        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
+        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned(), items: Vec::new() })
     }
 
     fn exit(&self, code: i32) -> Exit {

@@ -3,8 +3,8 @@
 //! An adapter is one file. It knows how the runtime is found, what command line means the policy ([`Adapter::translate`],
 //! pure), and what its exit codes mean. It never runs a workload itself, and it does not know what is probed.
 //!
-//! To add one: a file here, a line in [`NAMES`] and in [`by_name`], a snapshot of its translation, and a file in `conformance/known/`
-//! when it has accepted deviations.
+//! To add one: a file here, a line in [`OTHERS`], a snapshot of its translation, and a file in `conformance/known/` when it has
+//! accepted deviations.
 
 mod bubblewrap;
 mod none;
@@ -26,8 +26,22 @@ use palisade_policy::Policy;
 
 use crate::entry::Entry;
 
-/// The names of all adapters.
-pub const NAMES: &[&str] = &["palisade", "none", "bubblewrap", "unshare"];
+/// The name of our own runtime, which alone has ways in, backends, layers and mutants.
+pub const OWN: &str = "palisade";
+
+/// The control, which is no sandbox.
+pub const CONTROL: &str = "none";
+
+/// What makes an adapter.
+type Make = fn() -> Box<dyn Adapter>;
+
+/// The runtimes of others, in the order of their names.
+const OTHERS: &[(&str, Make)] = &[("bubblewrap", || Box::new(Bubblewrap)), ("unshare", || Box::new(Unshare))];
+
+/// The names of all adapters: ours, the control, and those of others.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    [OWN, CONTROL].into_iter().chain(OTHERS.iter().map(|(name, _)| *name))
+}
 
 /// The policy of a run, as an adapter needs it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +65,11 @@ pub struct Case<'a> {
     pub wall_time: Option<Duration>,
     /// The probe program, for an entry that needs a process which runs already. Executable inside.
     pub probe: &'a Path,
+    /// What no other run in the lab has: fit for the name of a container.
+    pub id: &'a str,
+    /// A directory that no other run has, outside the workload's view where the runtime gives it one. It is there where the
+    /// invocation has [items](Invocation::items), which may be below it, and is gone after the run.
+    pub scratch: &'a Path,
 }
 
 /// What to execute so that the workload runs under the policy.
@@ -62,6 +81,17 @@ pub struct Invocation {
     pub env: Vec<(String, String)>,
     /// The directory to start in.
     pub cwd: PathBuf,
+    /// What must be there before the start, in this order, all below [`Case::scratch`].
+    pub items: Vec<Item>,
+}
+
+/// Something that a runtime wants to find: its configuration, its bundle, a place for its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A directory, with those above it.
+    Directory(PathBuf),
+    /// A file with this content, with the directories above it.
+    File(PathBuf, Vec<u8>),
 }
 
 /// The runtime has no way to say what the policy says.
@@ -144,11 +174,9 @@ fn version(command: &mut Command) -> Result<String, String> {
 /// runtimes that have several.
 pub fn by_name(name: &str, palisade: &Path, entry: Entry) -> Option<Box<dyn Adapter>> {
     match name {
-        "palisade" => Some(Box::new(Palisade::with_policy(palisade).through(entry))),
-        "none" => Some(Box::new(None)),
-        "bubblewrap" => Some(Box::new(Bubblewrap)),
-        "unshare" => Some(Box::new(Unshare)),
-        _ => Option::None,
+        OWN => Some(Box::new(Palisade::with_policy(palisade).through(entry))),
+        CONTROL => Some(Box::new(None)),
+        _ => OTHERS.iter().find(|(other, _)| *other == name).map(|(_, adapter)| adapter()),
     }
 }
 
@@ -166,19 +194,26 @@ mod tests {
             cwd: Path::new("/work"),
             wall_time: Option::None,
             probe: Path::new("/work/probe"),
+            id: "n0nce",
+            scratch: Path::new("/lab/runtimes/n0nce"),
         };
         let invocation = adapter.translate(source, case).unwrap();
         let words: Vec<String> =
             invocation.argv.iter().map(|word| crate::report::escape(word.as_bytes())).collect();
-        format!("cd {}\nenv {:?}\n{}", invocation.cwd.display(), invocation.env, words.join("\n"))
+        let items = invocation.items.iter().map(|item| match item {
+            Item::Directory(path) => format!("\n\n{}/", path.display()),
+            Item::File(path, text) => format!("\n\n{}:\n{}", path.display(), String::from_utf8_lossy(text)),
+        });
+        let items: String = items.collect();
+        format!("cd {}\nenv {:?}\n{}{items}", invocation.cwd.display(), invocation.env, words.join("\n"))
     }
 
     #[test]
     fn every_name_has_an_adapter_of_that_name() {
-        for name in NAMES {
+        for name in names() {
             assert_eq!(
                 by_name(name, Path::new("/bin/palisade"), Entry::Run).map(|adapter| adapter.name()),
-                Some(*name)
+                Some(name)
             );
         }
     }

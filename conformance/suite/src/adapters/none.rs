@@ -21,7 +21,7 @@ impl Adapter for None {
             return Err(Inexpressible { clause: "resources.wall_time".to_owned(), why });
         }
         let argv = case.argv.iter().map(Into::into).collect();
-        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
+        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned(), items: Vec::new() })
     }
 
     fn exit(&self, code: i32) -> Exit {

@@ -104,7 +104,7 @@ impl Adapter for Palisade {
         }
         argv.push("--".into());
         argv.extend(case.argv.iter().map(Into::into));
-        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
+        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned(), items: Vec::new() })
     }
 
     fn exit(&self, code: i32) -> Exit {
@@ -119,7 +119,7 @@ impl Adapter for Palisade {
         let mut argv: Vec<OsString> = vec![self.exe.clone().into(), "plan".into()];
         argv.extend(["--format".into(), "json".into(), "--policy".into(), policy.argument.into()]);
         argv.extend(policy.carried.iter().map(Into::into));
-        Some(Invocation { argv, env: Vec::new(), cwd: cwd.to_owned() })
+        Some(Invocation { argv, env: Vec::new(), cwd: cwd.to_owned(), items: Vec::new() })
     }
 
     fn downgrades(&self, printed: &[u8]) -> Result<BTreeMap<String, String>, String> {

@@ -37,7 +37,7 @@ impl Adapter for Unshare {
         say(&["--", "setpriv", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"]);
         say(&["--bounding-set=-all", "env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin"]);
         argv.extend(case.argv.iter().map(Into::into));
-        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned() })
+        Ok(Invocation { argv, env: Vec::new(), cwd: case.cwd.to_owned(), items: Vec::new() })
     }
 
     fn exit(&self, code: i32) -> Exit {

@@ -36,7 +36,7 @@ fn over_blocked() -> Verdict {
 
 #[test]
 fn the_files_of_the_repository_parse() {
-    for runtime in crate::adapters::NAMES {
+    for runtime in crate::adapters::names() {
         parse(&Source::of_runtime(runtime).text).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use palisade_probe::script::{Phase, Script};
 use super::case::{announcement, command};
 use super::ending::kill_group;
 use super::process::{self, End, Raw, Trigger};
+use super::scratch::Scratch;
 use super::{Runner, read};
 use crate::adapters::Adapter;
 use crate::catalogue::Streams;
@@ -31,10 +32,13 @@ pub(super) fn with(
     let started = script.argv(&nonce).map_err(|error| error.to_string()).and_then(|words| {
         let probe = runner.lab.world().work.probe.display().to_string();
         let argv: Vec<String> = std::iter::once(probe).chain(words).collect();
-        let invocation = runner.invocation(adapter, &argv, None).map_err(|error| error.to_string())?;
-        command(runner, &invocation, Streams::Pipes, &nonce).map_err(|error| error.to_string())
+        let invocation =
+            runner.invocation(adapter, &argv, None, &nonce).map_err(|error| error.to_string())?;
+        let scratch = Scratch::with(&nonce, &invocation).map_err(|error| error.to_string())?;
+        let command = command(runner, &invocation, Streams::Pipes, &nonce);
+        command.map(|(command, ..)| (command, scratch)).map_err(|error| error.to_string())
     });
-    let (mut other, ..) = match started {
+    let (mut other, _scratch) = match started {
         Ok(started) => started,
         Err(why) => return harness(format!("start the other sandbox: {why}")),
     };

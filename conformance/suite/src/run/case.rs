@@ -20,6 +20,7 @@ use super::look;
 use super::place::Place;
 use super::process::{self, End, Raw, Trigger};
 use super::read;
+use super::scratch::Scratch;
 use super::stage;
 use super::streams::{Caller, Files, Held};
 use crate::adapters::{self, Adapter, Exit};
@@ -64,7 +65,11 @@ pub fn run(
         Ok(argv) => argv,
         Err(error) => return Ok(harness(error.to_string())),
     };
-    let invocation = runner.invocation(adapter, &argv, probe.wall_time)?;
+    let invocation = runner.invocation(adapter, &argv, probe.wall_time, nonce)?;
+    let _scratch = match Scratch::with(nonce, &invocation) {
+        Ok(scratch) => scratch,
+        Err(error) => return Ok(harness(format!("prepare the runtime: {error}"))),
+    };
     let stand = match place.stand(&probe.planted) {
         Ok(stand) => stand,
         Err(error) => return Ok(harness(format!("make a workspace: {error}"))),

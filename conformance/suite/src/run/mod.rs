@@ -15,6 +15,7 @@ pub mod place;
 pub(crate) mod planned;
 pub mod process;
 pub mod read;
+mod scratch;
 pub mod stage;
 mod streams;
 
@@ -85,9 +86,12 @@ impl<'a> Runner<'a> {
         adapter: &dyn Adapter,
         argv: &[String],
         wall_time: Option<Duration>,
+        nonce: &str,
     ) -> Result<Invocation, Inexpressible> {
         let work = &self.lab.world().work;
-        adapter.translate(self.policy, Case { argv, cwd: &work.dir, wall_time, probe: &work.probe })
+        let scratch = scratch::directory(nonce);
+        let case = Case { argv, cwd: &work.dir, wall_time, probe: &work.probe, id: nonce, scratch: &scratch };
+        adapter.translate(self.policy, case)
     }
 
     /// Runs a probe under an adapter.
