@@ -3,7 +3,7 @@
 //! An adapter is one file. It knows how the runtime is found, what command line means the policy ([`Adapter::translate`],
 //! pure), and what its exit codes mean. It never runs a workload itself, and it does not know what is probed.
 //!
-//! To add one: a file here, a line in [`OTHERS`], a snapshot of its translation, and a file in `conformance/known/` when it has
+//! To add one: a file here, a line in `OTHERS`, a snapshot of its translation, and a file in `conformance/known/` when it has
 //! accepted deviations.
 
 mod bubblewrap;
