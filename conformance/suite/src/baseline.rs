@@ -85,6 +85,25 @@ pub struct Baseline {
     verdicts: BTreeMap<String, Kind>,
 }
 
+/// What is in the file of a report.
+///
+/// # Errors
+/// When it is not a regular file, or longer than any report.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, BaselineError> {
+    let name = path.display().to_string();
+    let unreadable = |error| BaselineError::Unreadable(name.clone(), error);
+    // Before it is opened: opening a pipe waits for its writer.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(BaselineError::NotAFile(name));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MOST {
+        return Err(BaselineError::TooLong(name));
+    }
+    Ok(bytes)
+}
+
 #[derive(Deserialize)]
 struct Schema {
     schema: String,
@@ -108,18 +127,7 @@ impl Baseline {
     /// # Errors
     /// When it is not a regular file with one report of the schema [`json::SCHEMA`].
     pub fn read(path: &Path) -> Result<Self, BaselineError> {
-        let name = path.display().to_string();
-        let unreadable = |error| BaselineError::Unreadable(name.clone(), error);
-        // Before it is opened: opening a pipe waits for its writer.
-        if !path.metadata().map_err(unreadable)?.is_file() {
-            return Err(BaselineError::NotAFile(name));
-        }
-        let mut bytes = Vec::new();
-        File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-        if bytes.len() as u64 > MOST {
-            return Err(BaselineError::TooLong(name));
-        }
-        Self::parse(&name, &bytes)
+        Self::parse(&path.display().to_string(), &bytes(path)?)
     }
 
     /// Reads the text of a report.

@@ -27,6 +27,7 @@ pub mod inside;
 pub mod judge;
 pub mod known;
 pub mod lab;
+pub mod matrix;
 pub mod mutants;
 pub mod observation;
 mod progress;

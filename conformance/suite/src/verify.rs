@@ -22,6 +22,7 @@ pub use crate::entry::Entry;
 use crate::judge::{Evidence, judge};
 use crate::known::{self, Day, Here, Known, Release};
 use crate::lab::{self, Lab, LabOptions, World};
+use crate::matrix::family;
 use crate::observation::Observation;
 use crate::progress::Progress;
 use crate::report::{CaseReport, Report, Subject, json, printable, text};
@@ -114,6 +115,8 @@ pub struct Options {
     pub custom: Custom,
     /// A pattern over probe ids.
     pub only: Option<String>,
+    /// A clause of the policy, or one without the numbers of its entries.
+    pub clause: Option<String>,
     /// How much runs.
     pub tier: Selection,
     /// The part of the selected probes that is verified here.
@@ -309,6 +312,11 @@ fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
         (None, Selection::Soak) => {}
         (None, _) => probes.retain(|probe| probe.tier != Tier::Soak),
     }
+    if let Some(clause) = &options.clause {
+        probes.retain(|probe| {
+            [probe.clause.as_str(), family(probe.clause.as_str())].contains(&clause.as_str())
+        });
+    }
     // A pattern does not ask for these.
     if options.tier != Selection::Destructive {
         probes.retain(|probe| probe.tier != Tier::Destructive);
@@ -318,7 +326,8 @@ fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
     }
     if probes.is_empty() {
         let pattern = options.only.as_deref().unwrap_or("*");
-        let mut failure = Failure::new(ExitCode::Inconclusive, format!("no probe matches {pattern:?}"));
+        let of = options.clause.as_ref().map_or(String::new(), |clause| format!(" of the clause {clause:?}"));
+        let mut failure = Failure::new(ExitCode::Inconclusive, format!("no probe{of} matches {pattern:?}"));
         failure.hint =
             Some("`palisade verify --list` shows all; * stands for any run of characters".to_owned());
         return Err(failure);

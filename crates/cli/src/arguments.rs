@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use palisade_conformance::known::Day;
+use palisade_conformance::matrix::Form;
 use palisade_conformance::verify::{Output, Shard};
 
 /// Run an untrusted command under a declared policy, and prove that the policy holds.
@@ -39,6 +40,11 @@ pub(crate) enum Verb {
                             nothing selected"
     )]
     Verify(Verify),
+    /// Put reports of many runtimes, or of many hosts, into one table
+    #[command(
+        after_help = "EXIT STATUS:\n  0 done; 1 with --against, something fails that did not fail before; 2 usage error"
+    )]
+    Matrix(Matrix),
     /// Explain what `verify` tries
     Probes(Probes),
     /// Tell what can be told of the sandbox, container or shell that this runs in
@@ -279,6 +285,43 @@ pub(crate) struct Check {
     pub(crate) verb: CheckVerb,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Matrix {
+    /// What `verify --out FILE.json`, `host --format json` or `matrix --format json` wrote. The name of a file up to its first dot
+    /// names the host that it is about
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// What the columns are
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) by: By,
+    /// Tell what has changed since these were written; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Vec<PathBuf>,
+    /// How to print the matrix
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Page,
+    /// Write the matrix to a file too, in the form that its extension says: .txt, .json, .md or .html; may be given several times
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(crate::matrix::file))]
+    pub(crate) out: Vec<(PathBuf, Form)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    #[default]
+    Runtime,
+    Host,
+}
+
+/// The form of something that is read in a browser or in a repository, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    #[default]
+    Text,
+    Json,
+    Md,
+    Html,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum CheckVerb {
     /// Report everything that is wrong with a policy file, all at once
@@ -293,9 +336,13 @@ pub(crate) struct Verify {
     /// A policy file, or the name of a built-in policy (default, agent)
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) policy: Option<OsString>,
-    /// The sandbox to probe, by the name of its adapter: palisade, bubblewrap and others; `none` is the unsandboxed control
-    #[arg(long, value_name = "NAME", default_value = "palisade")]
-    pub(crate) runtime: String,
+    /// The sandbox to probe, by the name of its adapter: palisade, bubblewrap and others; `none` is the unsandboxed control.
+    /// Several, or `all`, one after the other, with a matrix of all of them at the end, to which --format and --out apply
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "palisade")]
+    pub(crate) runtime: Vec<String>,
+    /// With several runtimes: keep the report of each here, as NAME.json and NAME.html
+    #[arg(long, value_name = "DIR")]
+    pub(crate) evidence: Option<PathBuf>,
     /// How the workload comes in: as what the sandbox is started for, added to one that runs already, or on a terminal
     #[arg(long, value_enum, default_value_t)]
     pub(crate) entry: Entry,
@@ -309,6 +356,9 @@ pub(crate) struct Verify {
     /// Only probes whose id matches
     #[arg(long, value_name = "GLOB")]
     pub(crate) only: Option<String>,
+    /// Only probes of this clause of the policy: filesystem.hidden, or filesystem.hidden[2] for one of its entries
+    #[arg(long, value_name = "CLAUSE")]
+    pub(crate) clause: Option<String>,
     /// How much of the catalogue: a few seconds' worth, all but what is slow, what is slow too, or what may weigh on the machine (limits of
     /// hundreds of MiB or of processes, run into, each alone). With --only, what matches of it, slow or not
     #[arg(long, value_enum, default_value_t)]

@@ -7,6 +7,7 @@ mod check;
 mod entries;
 mod events;
 mod host;
+mod matrix;
 mod message;
 mod narrow;
 mod plan;
@@ -14,6 +15,7 @@ mod probe;
 mod probes;
 mod report;
 mod run;
+mod several;
 mod source;
 mod verify;
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Stop(stop) => entries::stop(&stop),
         Verb::Plan(plan) => plan::plan(&plan),
         Verb::Verify(verify) => verify::verify(&verify, inner),
+        Verb::Matrix(arguments) => matrix::matrix(&arguments),
         Verb::Probes(arguments) => probes::probes(&arguments),
         Verb::Probe(arguments) => probe::probe(&arguments),
         Verb::Host(host) => host::host(&host),

@@ -58,7 +58,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     }
     let judging = std::env::args_os()
         .nth(1)
-        .is_some_and(|verb| ["verify", "policy", "probe", "probes"].iter().any(|one| verb == *one));
+        .is_some_and(|verb| ["verify", "matrix", "policy", "probe", "probes"].iter().any(|one| verb == *one));
     ExitCode::from(if judging { USAGE } else { code::PALISADE })
 }
 

@@ -1,10 +1,10 @@
 //! `palisade verify`: hands the policy and the flags to the conformance suite.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use palisade_conformance::adapters;
 use palisade_conformance::known::{Source, Words};
 use palisade_conformance::mutants::Extent;
 use palisade_conformance::verify::{self as suite, Baseline, Options, Update};
@@ -12,9 +12,9 @@ use palisade_host::{Depth, survey};
 use palisade_policy::{Backend, Document};
 
 use crate::arguments::{Entry, Format, Mutants, Tier, Verify};
-use crate::{message, source};
+use crate::{message, several, source};
 
-/// What stands for every backend.
+/// What stands for every backend, or every runtime.
 const ALL: &str = "all";
 
 pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
@@ -28,6 +28,23 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
                 return ExitCode::from(message::USAGE);
             }
         }
+    }
+    let runtimes: Vec<String> = match arguments.runtime.as_slice() {
+        [all] if all == ALL => adapters::names().map(str::to_owned).collect(),
+        named => named.to_vec(),
+    };
+    if let [_, _, ..] = runtimes.as_slice() {
+        if let Some(option) = of_one_run(arguments) {
+            message::error(format!("--runtime with several runtimes: {option} is of the run of one"), None);
+            return ExitCode::from(message::USAGE);
+        }
+        return match source::load(arguments.policy.as_deref()) {
+            Ok(_) => several::runtimes(&runtimes, arguments),
+            Err(diagnostics) => {
+                message::diagnostics(&diagnostics);
+                ExitCode::from(message::USAGE)
+            }
+        };
     }
     match backends.as_slice() {
         [] => one(arguments, None, inner),
@@ -47,7 +64,7 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
         }
         // What is wrong with the policy is no backend's fault.
         several => match source::load(arguments.policy.as_deref()) {
-            Ok(_) => each(several, arguments.format),
+            Ok(_) => several::backends(several, arguments.format),
             Err(diagnostics) => {
                 message::diagnostics(&diagnostics);
                 ExitCode::from(message::USAGE)
@@ -56,53 +73,18 @@ pub(crate) fn verify(arguments: &Verify, inner: bool) -> ExitCode {
     }
 }
 
-/// Verifies with one backend after the other, each in a process of its own: a lab is made from a process with one thread. A
-/// backend that is not to be had here is named, and nothing is said against the others.
-fn each(backends: &[Backend], format: Format) -> ExitCode {
-    // Between reports for a program nothing is said.
-    let tell = |line: &str| match format {
-        Format::Text => println!("{line}"),
-        Format::Json => eprintln!("{line}"),
-    };
-    let mut arguments: Vec<OsString> = Vec::new();
-    let mut words = std::env::args_os().skip(1);
-    while let Some(word) = words.next() {
-        match word.to_str() {
-            Some("--backend") => drop(words.next()),
-            Some(text) if text.starts_with("--backend=") => {}
-            _ => arguments.push(word),
-        }
-    }
-    let mut worst = None;
-    let mut lines = Vec::new();
-    for backend in backends {
-        tell(&format!("backend {}", backend.word()));
-        let mut command = Command::new("/proc/self/exe");
-        command.args(&arguments).arg(format!("--backend={}", backend.word()));
-        let code = match command.status() {
-            Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(message::USAGE),
-            Err(error) => {
-                message::error(error, None);
-                return ExitCode::from(message::USAGE);
-            }
-        };
-        let how = match code {
-            0 => "held",
-            1 => "breached or over-blocked",
-            message::USAGE => "absent: not to be had here",
-            _ => "inconclusive",
-        };
-        lines.push(format!("{:12} {how}", backend.word()));
-        worst = match (code, worst) {
-            (message::USAGE, _) => worst,
-            (1, _) | (_, Some(1)) => Some(1),
-            (code, worst) => worst.max(Some(code)),
-        };
-        tell("");
-    }
-    tell(&lines.join("\n"));
-    // Nothing was shown where none could be had.
-    worst.map_or(suite::ExitCode::Inconclusive.into(), ExitCode::from)
+/// The option, if there is one, that says nothing about several runtimes.
+fn of_one_run(arguments: &Verify) -> Option<&'static str> {
+    let options = [
+        ("--against", arguments.against.is_some()),
+        ("--update-known", arguments.update_known.is_some()),
+        ("--known", arguments.known.is_some()),
+        ("--backend", !arguments.backend.is_empty()),
+        ("--mutants", arguments.mutants.is_some()),
+        ("--layers", arguments.layers),
+        ("--list", arguments.list),
+    ];
+    options.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
 }
 
 fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
@@ -156,7 +138,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             .map(|(clause, place)| (clause.to_string(), format!("{}:{}", document.name, place.line)))
             .collect(),
         policy,
-        runtime: arguments.runtime.clone(),
+        runtime: arguments.runtime.first().cloned().unwrap_or_default(),
         entry: match arguments.entry {
             Entry::Run => suite::Entry::Run,
             Entry::Exec => suite::Entry::Exec,
@@ -165,6 +147,7 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         backend,
         custom,
         only: arguments.only.clone(),
+        clause: arguments.clause.clone(),
         tier: match arguments.tier {
             Tier::Smoke => suite::Selection::Smoke,
             Tier::Standard => suite::Selection::Standard,

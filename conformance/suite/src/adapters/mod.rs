@@ -140,8 +140,9 @@ pub trait Adapter: Sync {
         Entry::Run
     }
 
-    /// What of the policy the runtime has no means for, with reasons, by clause; a clause stands for those below it. What a probe
-    /// shows of these is no breach of the runtime's promise, and is told as *unsupported*. Pure.
+    /// What of the policy the runtime has no means for, with reasons: by clause, which stands for those below it, or by a pattern over
+    /// the ids of probes (`fd/leaked-*`) where it has means for the rest of the clause. What a probe shows of these is no breach
+    /// of the runtime's promise, and is told as *unsupported*. Pure.
     fn inexpressible(&self, _policy: &Policy) -> BTreeMap<String, String> {
         BTreeMap::new()
     }

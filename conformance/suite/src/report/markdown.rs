@@ -136,7 +136,7 @@ fn against(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
 }
 
 /// Text between Markdown, with nothing in it that Markdown or HTML would read (CommonMark 0.31, section 2.4).
-fn inline(text: &str) -> String {
+pub(crate) fn inline(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in printable(text).chars() {
         if character.is_ascii_punctuation() && !matches!(character, '/' | ',' | '.' | ':' | '-' | '(' | ')') {

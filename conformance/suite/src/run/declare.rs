@@ -10,7 +10,14 @@ use std::process::{Command, Output, Stdio};
 use super::{Runner, case, no_fork_meanwhile};
 use crate::adapters::Adapter;
 use crate::catalogue::Probe;
+use crate::glob;
 use crate::verdict::Verdict;
+
+/// How the reason begins of what a runtime has no means for: the clause and why follow.
+pub const NO_MEANS: &str = "the runtime has no means for";
+
+/// How the reason begins of what a runtime says of itself that it cannot wholly enforce here.
+pub const IN_PART: &str = "the runtime says that it enforces";
 
 /// Clauses of the policy with reasons.
 #[derive(Debug, Default)]
@@ -38,27 +45,29 @@ impl Declared {
     /// The verdict, with what the runtime has said about the clause.
     pub fn applied(&self, probe: &Probe, verdict: Verdict) -> Verdict {
         let failed = matches!(verdict, Verdict::Breached(_) | Verdict::OverBlocked(_));
-        if let Some(reason) = self.no_means(probe.clause.as_str()).filter(|_| failed) {
+        if let Some(reason) = self.no_means(probe).filter(|_| failed) {
             let clause = &probe.clause;
-            return Verdict::Unsupported(format!("the runtime has no means for {clause}: {reason}"));
+            return Verdict::Unsupported(format!("{NO_MEANS} {clause}: {reason}"));
         }
         match (&verdict, self.parts.get(probe.clause.as_str())) {
-            (Verdict::Breached(_), Some(reason)) => Verdict::Unsupported(format!(
-                "the runtime says that it enforces {} only in part here: {reason}",
-                probe.clause
-            )),
+            (Verdict::Breached(_), Some(reason)) => {
+                Verdict::Unsupported(format!("{IN_PART} {} only in part here: {reason}", probe.clause))
+            }
             _ => verdict,
         }
     }
 }
 
 impl Declared {
-    /// Why the runtime has no means for a clause, if it has none: for itself, or for what it is part of.
-    fn no_means(&self, clause: &str) -> Option<&str> {
+    /// Why the runtime has no means for what a probe is about, if it has none: for its clause, for what that is part of, or for
+    /// probes of this kind.
+    fn no_means(&self, probe: &Probe) -> Option<&str> {
+        let clause = probe.clause.as_str();
         let below = |whole: &str| {
             clause.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        let (_, reason) = self.inexpressible.iter().find(|(whole, _)| below(whole))?;
+        let about = |what: &str| below(what) || what.contains('/') && glob::matches(what, &probe.id);
+        let (_, reason) = self.inexpressible.iter().find(|(what, _)| about(what))?;
         Some(reason)
     }
 }
@@ -106,7 +115,10 @@ mod tests {
         let probe = |clause| Probe::denies("res/x", Severity::Low).serves(clause, "RES-3");
         let declared = Declared {
             parts: BTreeMap::from([("resources.memory".into(), "no cgroup".into())]),
-            inexpressible: BTreeMap::from([("filesystem".into(), "no files".into())]),
+            inexpressible: BTreeMap::from([
+                ("filesystem".into(), "no files".into()),
+                ("res/y*".into(), "descriptors stay open".into()),
+            ]),
         };
         let breached = || Verdict::Breached("it did".into());
         let excused = declared.applied(&probe("resources.memory"), breached());
@@ -122,6 +134,8 @@ mod tests {
         assert_eq!(declared.applied(&probe("filesystems"), breached()), breached());
         assert_eq!(declared.applied(&probe("filesystem"), Verdict::Held), Verdict::Held);
         assert_eq!(declared.applied(&probe("resources.cpus"), breached()), breached());
+        let by_id = Probe::denies("res/yz", Severity::Low).serves("resources.cpus", "RES-3");
+        assert_eq!(declared.applied(&by_id, breached()).kind(), crate::verdict::Kind::Unsupported);
         assert_eq!(declared.applied(&probe("resources.memory"), Verdict::Held), Verdict::Held);
     }
 }

@@ -121,6 +121,7 @@ fn options() -> Options {
         backend: None,
         custom: Custom::default(),
         only: None,
+        clause: None,
         tier: Selection::Standard,
         shard: None,
         against: None,
