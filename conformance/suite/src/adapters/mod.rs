@@ -7,6 +7,7 @@
 //! accepted deviations.
 
 mod bubblewrap;
+mod etc;
 mod none;
 mod palisade;
 mod unshare;
@@ -70,6 +71,8 @@ pub struct Case<'a> {
     /// A directory that no other run has, outside the workload's view where the runtime gives it one. It is there where the
     /// invocation has [items](Invocation::items), which may be below it, and is gone after the run.
     pub scratch: &'a Path,
+    /// Whether root runs it: a caller who can change groups and make control groups.
+    pub root: bool,
 }
 
 /// What to execute so that the workload runs under the policy.
@@ -197,6 +200,7 @@ mod tests {
             probe: Path::new("/work/probe"),
             id: "n0nce",
             scratch: Path::new("/lab/runtimes/n0nce"),
+            root: false,
         };
         let invocation = adapter.translate(source, case).unwrap();
         let words: Vec<String> =

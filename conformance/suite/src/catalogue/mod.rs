@@ -81,7 +81,7 @@ mod mnt;
 mod net;
 mod ns;
 mod posture;
-mod proc;
+pub(crate) mod proc;
 mod ps;
 mod res;
 mod sys;

@@ -7,7 +7,7 @@ use super::prelude::*;
 use crate::lab::{Endpoint, World};
 
 /// What must not be shown. Names below `/proc`; a kernel has only some of them.
-const MASKED: &[&str] = &[
+pub(crate) const MASKED: &[&str] = &[
     "acpi",
     "asound",
     "bootconfig",

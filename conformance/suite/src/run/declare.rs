@@ -11,7 +11,7 @@ use super::{Runner, case, no_fork_meanwhile};
 use crate::adapters::Adapter;
 use crate::catalogue::Probe;
 use crate::glob;
-use crate::verdict::Verdict;
+use crate::verdict::{Gap, Verdict};
 
 /// How the reason begins of what a runtime has no means for: the clause and why follow.
 pub const NO_MEANS: &str = "the runtime has no means for";
@@ -44,7 +44,12 @@ impl Declared {
 
     /// The verdict, with what the runtime has said about the clause.
     pub fn applied(&self, probe: &Probe, verdict: Verdict) -> Verdict {
-        let failed = matches!(verdict, Verdict::Breached(_) | Verdict::OverBlocked(_));
+        // That it could not be told says nothing more where there are no means; that the suite failed does.
+        let failed = match &verdict {
+            Verdict::Breached(_) | Verdict::OverBlocked(_) => true,
+            Verdict::Inconclusive(gap) => matches!(gap, Gap::Setup(_) | Gap::Control(_) | Gap::TimedOut),
+            _ => false,
+        };
         if let Some(reason) = self.no_means(probe).filter(|_| failed) {
             let clause = &probe.clause;
             return Verdict::Unsupported(format!("{NO_MEANS} {clause}: {reason}"));
@@ -134,6 +139,9 @@ mod tests {
         assert_eq!(declared.applied(&probe("filesystems"), breached()), breached());
         assert_eq!(declared.applied(&probe("filesystem"), Verdict::Held), Verdict::Held);
         assert_eq!(declared.applied(&probe("resources.cpus"), breached()), breached());
+        let gap = |gap| declared.applied(&probe("filesystem"), Verdict::Inconclusive(gap)).kind();
+        assert_eq!(gap(Gap::Setup("EEXIST".into())), crate::verdict::Kind::Unsupported);
+        assert_eq!(gap(Gap::Harness("broken".into())), crate::verdict::Kind::Inconclusive);
         let by_id = Probe::denies("res/yz", Severity::Low).serves("resources.cpus", "RES-3");
         assert_eq!(declared.applied(&by_id, breached()).kind(), crate::verdict::Kind::Unsupported);
         assert_eq!(declared.applied(&probe("resources.memory"), Verdict::Held), Verdict::Held);

@@ -88,9 +88,18 @@ impl<'a> Runner<'a> {
         wall_time: Option<Duration>,
         nonce: &str,
     ) -> Result<Invocation, Inexpressible> {
-        let work = &self.lab.world().work;
+        let world = self.lab.world();
+        let work = &world.work;
         let scratch = scratch::directory(nonce);
-        let case = Case { argv, cwd: &work.dir, wall_time, probe: &work.probe, id: nonce, scratch: &scratch };
+        let case = Case {
+            argv,
+            cwd: &work.dir,
+            wall_time,
+            probe: &work.probe,
+            id: nonce,
+            scratch: &scratch,
+            root: !world.rootless,
+        };
         adapter.translate(self.policy, case)
     }
 
