@@ -53,7 +53,11 @@ pub(crate) enum Verb {
                             told"
     )]
     Probe(Probe),
-    /// Print what this host can enforce
+    /// Print what this host can enforce, or what a policy would get here
+    #[command(
+        after_help = "EXIT STATUS:\n  0 without --policy, or the policy would be enforced; 1 only in part; 2 usage or policy error; 3 it would \
+                            be refused"
+    )]
     Host(Host),
     /// Check a policy file
     Policy(Check),
@@ -274,9 +278,26 @@ pub(crate) struct Probe {
 
 #[derive(Args, Debug)]
 pub(crate) struct Host {
+    /// Tell of a policy instead, clause by clause, what it would get here: a file, or the name of a built-in policy
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) policy: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) carry: Carry,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: HostFormat,
+}
+
+/// The forms of what a host can enforce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HostFormat {
+    #[default]
+    Text,
+    Json,
+    /// Markdown
+    Md,
+    /// One page without scripts or anything from the network
+    Html,
 }
 
 #[derive(Args, Debug)]

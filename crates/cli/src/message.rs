@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use palisade::code;
 use palisade_policy::Diagnostics;
 
-/// Exit status for the verbs that judge (`verify`, `policy`, `probes`): the command line or the policy is wrong.
+/// Exit status for the verbs that judge (`verify`, `policy`, `probes`, `host`): the command line or the policy is wrong.
 pub(crate) const USAGE: u8 = 2;
 
 /// `palisade: MESSAGE`, and a hint on a line of its own. Names and texts of others are shown without control bytes.
@@ -56,9 +56,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         // --help and --version
         return ExitCode::SUCCESS;
     }
-    let judging = std::env::args_os()
-        .nth(1)
-        .is_some_and(|verb| ["verify", "matrix", "policy", "probe", "probes"].iter().any(|one| verb == *one));
+    let judging = std::env::args_os().nth(1).is_some_and(|verb| {
+        ["verify", "matrix", "policy", "probe", "probes", "host"].iter().any(|one| verb == *one)
+    });
     ExitCode::from(if judging { USAGE } else { code::PALISADE })
 }
 

@@ -96,7 +96,7 @@ fn refused(document: &Document, refusal: &Refusal) {
 }
 
 /// The directory in which the run starts, without symbolic links.
-fn current_directory() -> Result<PathBuf, Told> {
+pub(crate) fn current_directory() -> Result<PathBuf, Told> {
     std::env::current_dir().and_then(std::fs::canonicalize).map_err(|error| {
         message::error(
             format!("the current directory cannot be told: {error}"),

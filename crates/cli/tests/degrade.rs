@@ -5,13 +5,10 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Output;
 
-use palisade_sys::seccomp::{SockFilter, set_mode_filter, set_mode_filter_with_listener};
-use rustix::process::geteuid;
-use support::{output, palisade, status, stderr, stdout};
+use palisade_sys::seccomp::{set_mode_filter, set_mode_filter_with_listener};
+use support::{less, output, palisade, status, stderr, stdout};
 use tempfile::TempDir;
 
 /// Asks for limits that need control groups.
@@ -33,23 +30,9 @@ fn workspace() -> TempDir {
 
 /// Runs `palisade run` on `policy` after `script` in namespaces of its own, with the privilege to take something away.
 fn after(script: &str, directory: &Path, policy: &str) -> Output {
-    let mut command = Command::new("unshare");
-    if !geteuid().is_root() {
-        command.args(["--map-current-user", "--keep-caps"]);
-    }
-    let script = format!("{script}; exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"");
-    command.args(["--mount", "--", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_palisade"), "run"]);
-    command.args([
-        "--report",
-        "report.json",
-        "--policy",
-        policy,
-        "--",
-        "sh",
-        "-c",
-        "echo ran; echo > marker",
-    ]);
-    output(command.current_dir(directory).stdin(Stdio::null()))
+    let words =
+        ["run", "--report", "report.json", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"];
+    output(less::after(script).args(words).current_dir(directory))
 }
 
 fn report(directory: &Path) -> serde_json::Value {
@@ -97,28 +80,10 @@ fn without_control_groups_each_limit_that_is_lost_is_told() {
 #[test]
 fn without_user_namespaces_nothing_runs() {
     let directory = workspace();
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces
-        exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"";
     let inner = |policy: &str| {
-        // Root gets every id, and so its privilege, in a namespace that somebody else holds open: what is executed before
-        // its ids are mapped could lose it. An ordinary user brings the only id that he may.
-        let holder = geteuid().is_root().then(Holder::start);
-        let mut command = match &holder {
-            Some(holder) => {
-                let mut command = Command::new("nsenter");
-                let user = format!("--user=/proc/{}/ns/user", holder.0.id());
-                command.args([&user, "--", "unshare", "--mount"]);
-                command
-            }
-            None => {
-                let mut command = Command::new("unshare");
-                command.args(["--user", "--map-current-user", "--mount", "--keep-caps"]);
-                command
-            }
-        };
-        command.args(["--", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_palisade")]);
-        command.args(["run", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"]);
-        output(command.current_dir(directory.path()).stdin(Stdio::null()))
+        let run = less::after_in_user_namespace("echo 0 > /proc/sys/user/max_user_namespaces");
+        let words = ["run", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"];
+        run.output(|command| command.args(words).current_dir(directory.path()))
     };
     fs::write(directory.path().join("look.yaml"), "on_unavailable: degrade\n").expect("written");
     for policy in ["default", "look.yaml"] {
@@ -129,73 +94,18 @@ fn without_user_namespaces_nothing_runs() {
     }
 }
 
-/// A process in a user namespace of its own in which every id is mapped to itself.
-struct Holder(Child);
-
-impl Holder {
-    fn start() -> Self {
-        let mut command = Command::new("unshare");
-        let child = command.args(["--user", "--", "sleep", "600"]).spawn().expect("unshare starts");
-        let own = fs::read_link("/proc/self/ns/user").expect("readable");
-        let process = Path::new("/proc").join(child.id().to_string());
-        wait_until(|| fs::read_link(process.join("ns/user")).is_ok_and(|its| its != own));
-        for map in ["uid_map", "gid_map"] {
-            fs::write(process.join(map), "0 0 4294967295").expect("written");
-        }
-        Self(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A filter program that answers one system call so, and lets all others pass.
-fn filter(call: u32, answer: u32) -> [SockFilter; 4] {
-    let instruction = |code, jt, jf, k| SockFilter { code, jt, jf, k };
-    [
-        // The number of the call is the first word (seccomp(2), struct seccomp_data).
-        instruction(0x20, 0, 0, 0),
-        instruction(0x15, 0, 1, call),
-        instruction(0x06, 0, 0, answer),
-        instruction(0x06, 0, 0, 0x7fff_0000),
-    ]
-}
-
-/// landlock_create_ruleset(2), the same on every architecture.
-const LANDLOCK_CREATE_RULESET: u32 = 444;
-
-/// SECCOMP_RET_ERRNO with ENOSYS, as a kernel without the call answers.
-const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
-
 /// Runs `palisade run` from a thread that has done `first`, whose filters it inherits.
 fn under(first: impl FnOnce() + Send, directory: &Path, policy: &str) -> Output {
-    thread::scope(|scope| {
-        let run = scope.spawn(|| {
-            rustix::thread::set_no_new_privs(true).expect("set");
-            first();
-            let words = ["run", "--report", "report.json", "--policy", policy, "--", "sh", "-c", "echo ran"];
-            output(palisade(directory).args(words))
-        });
-        run.join().expect("no panic")
-    })
+    let words = ["run", "--report", "report.json", "--policy", policy, "--", "sh", "-c", "echo ran"];
+    less::under(first, palisade(directory).args(words))
 }
 
 #[test]
 fn without_landlock_the_second_layer_is_told_to_be_absent() {
     let directory = workspace();
-    let no_landlock = || set_mode_filter(&filter(LANDLOCK_CREATE_RULESET, NO_SUCH_CALL)).expect("installed");
+    let no_landlock = || {
+        set_mode_filter(&less::filter(less::LANDLOCK_CREATE_RULESET, less::NO_SUCH_CALL)).expect("installed")
+    };
     let run = under(no_landlock, directory.path(), "plain.yaml");
     assert_eq!((stdout(&run).as_str(), status(&run)), ("ran\n", 0), "{}", stderr(&run));
     let absent = |base: &serde_json::Value| {
@@ -219,7 +129,7 @@ fn under_a_filter_with_a_listener_of_its_own_it_runs() {
     let mut listener = None;
     let watched = || {
         // Asks about a call that nobody makes: SECCOMP_RET_USER_NOTIF.
-        let program = filter(0xffff_fff0, 0x7fc0_0000);
+        let program = less::filter(0xffff_fff0, 0x7fc0_0000);
         listener = Some(set_mode_filter_with_listener(&program).expect("installed"));
     };
     let unheard = || {

@@ -6,10 +6,14 @@
 mod base;
 mod caller;
 mod cgroups;
+mod findings;
 mod mounts;
 mod network;
+mod observe;
 mod paths;
 mod survey;
 mod trial;
 
+pub use findings::{Finding, Status, findings, judge};
+pub use observe::{Answer, FileSystem, Observed, PROGRAMS, SETTINGS, Trial};
 pub use survey::{Depth, SurveyError, survey};

@@ -23,6 +23,8 @@ struct Mount {
     /// Which directory or file of the file system it shows.
     root: PathBuf,
     point: PathBuf,
+    /// The type of the file system.
+    kind: String,
 }
 
 impl Mounts {
@@ -36,6 +38,12 @@ impl Mounts {
     pub(crate) fn below(&self, path: &Path) -> BTreeMap<PathBuf, Kind> {
         let below = self.0.iter().filter(|mount| mount.point.starts_with(path) && mount.point != path);
         below.filter_map(|mount| Some((mount.point.clone(), visible(mount.id, &mount.point)?))).collect()
+    }
+
+    /// The type of the file system that a path is on.
+    pub(crate) fn file_system(&self, path: &Path) -> Option<String> {
+        let id = number(path)?;
+        self.0.iter().find(|mount| mount.id == id).map(|mount| mount.kind.clone())
     }
 
     /// Other places at which what stands at `path`, which has no symbolic link in it, is seen, or a part of it: every
@@ -82,7 +90,10 @@ fn line(line: &[u8]) -> Option<Mount> {
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let path = |field| PathBuf::from(OsString::from_vec(unescaped(field)));
     let device = fields.nth(1)?.to_vec();
-    Some(Mount { id, device, root: path(fields.next()?), point: path(fields.next()?) })
+    let (root, point) = (path(fields.next()?), path(fields.next()?));
+    // The options, and optional fields up to a hyphen.
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount { id, device, root, point, kind: String::from_utf8_lossy(kind).into_owned() })
 }
 
 /// A field of the file: blanks, newlines and backslashes stand there as three octal digits.
@@ -118,6 +129,7 @@ mod tests {
         let mount = line(text).expect("a line");
         assert_eq!((mount.id, mount.device.as_slice()), (36, b"98:0".as_slice()));
         assert_eq!((mount.root.to_str(), mount.point.to_str()), (Some("/mnt 1"), Some("/mnt/a b\nc\\")));
+        assert_eq!(mount.kind, "ext3");
         assert!(line(b"").is_none());
     }
 

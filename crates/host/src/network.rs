@@ -104,7 +104,8 @@ fn program(name: &str) -> Option<PathBuf> {
     found(name).and_then(|path| path.canonicalize().ok())
 }
 
-fn found(name: &str) -> Option<PathBuf> {
+/// Where a program is that a run would execute.
+pub(crate) fn found(name: &str) -> Option<PathBuf> {
     DIRECTORIES
         .iter()
         .map(|directory| Path::new(directory).join(name))

@@ -72,7 +72,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         mount_attributes: trials.mount_attributes,
         procfs: trials.procfs,
         overlay: trials.overlay,
-        seccomp: match seccomp::errno_action_available() {
+        seccomp: match seccomp::action_available(seccomp::Action::Errno) {
             Ok(()) => Ability::Available,
             Err(errno) => Ability::Unavailable(format!("seccomp: {errno}")),
         },

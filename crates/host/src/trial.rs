@@ -9,7 +9,10 @@ use palisade_sys::process::{self, Cloned, ForkedChild, namespace};
 use palisade_sys::user_namespace::{Mapping, carrier, write_maps};
 use palisade_sys::{Errno, mount as sys_mount};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, mount, mount_change, open_tree};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+    fsconfig_create, fsmount, fsopen, mount, mount_change, open_tree,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// What was tried in namespaces of its own.
@@ -157,6 +160,12 @@ fn try_overlay() -> Result<(), rustix::io::Errno> {
 fn gate(errno: Errno) -> String {
     let gates = [
         ("/proc/sys/user/max_user_namespaces", "0"),
+        ("/proc/sys/user/max_mnt_namespaces", "0"),
+        ("/proc/sys/user/max_pid_namespaces", "0"),
+        ("/proc/sys/user/max_net_namespaces", "0"),
+        ("/proc/sys/user/max_ipc_namespaces", "0"),
+        ("/proc/sys/user/max_uts_namespaces", "0"),
+        ("/proc/sys/user/max_cgroup_namespaces", "0"),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
         ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
     ];
@@ -182,25 +191,33 @@ impl IdMapTrial {
     /// Whether the tree at `path`, with every mount below it, can be mounted with mapped ids: makes such a mount, and
     /// drops it.
     pub(crate) fn attempt(&mut self, path: &Path) -> Ability {
-        match self.try_map(path) {
-            Ok(()) => Ability::Available,
-            Err(reason) => Ability::Unavailable(reason),
-        }
+        said(self.try_map(path, OpenTreeFlags::AT_RECURSIVE))
     }
 
-    fn try_map(&mut self, path: &Path) -> Result<(), String> {
-        let text = |call: &'static str| {
-            move |errno: rustix::io::Errno| format!("{call}: {}", Errno(errno.raw_os_error()))
-        };
+    /// The same of the file system at `path` alone, whatever is mounted below.
+    pub(crate) fn attempt_one(&mut self, path: &Path) -> Ability {
+        said(self.try_map(path, OpenTreeFlags::empty()))
+    }
+
+    /// The same of a new tmpfs, which is mounted nowhere.
+    pub(crate) fn attempt_tmpfs(&mut self) -> Ability {
+        said(tmpfs().and_then(|mount| self.map(mount.as_fd())))
+    }
+
+    fn try_map(&mut self, path: &Path, extent: OpenTreeFlags) -> Result<(), String> {
         let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
             .map_err(text("open"))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
+            | extent;
         let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
-        sys_mount::set_idmap(tree.as_fd(), self.carrier()?).map_err(|errno| match errno.name() {
+        self.map(tree.as_fd())
+    }
+
+    fn map(&mut self, mount: BorrowedFd<'_>) -> Result<(), String> {
+        sys_mount::set_idmap(mount, self.carrier()?).map_err(|errno| match errno.name() {
             Some("EINVAL") => {
                 format!("mount_setattr: {errno} (a file system there has no ID-mapped mounts)")
             }
@@ -215,4 +232,21 @@ impl IdMapTrial {
         }
         self.carrier.as_ref().map(AsFd::as_fd).ok_or_else(|| "no user namespace".into())
     }
+}
+
+fn said(result: Result<(), String>) -> Ability {
+    match result {
+        Ok(()) => Ability::Available,
+        Err(reason) => Ability::Unavailable(reason),
+    }
+}
+
+fn text(call: &'static str) -> impl Fn(rustix::io::Errno) -> String {
+    move |errno| format!("{call}: {}", Errno(errno.raw_os_error()))
+}
+
+fn tmpfs() -> Result<OwnedFd, String> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(text("fsopen"))?;
+    fsconfig_create(context.as_fd()).map_err(text("fsconfig"))?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(text("fsmount"))
 }

@@ -10,7 +10,10 @@ mod render;
 pub mod seccomp;
 pub mod step;
 
-pub use decide::{Reason, Refusal, Situation, decide, named_paths, needed_controllers, needs_network};
+pub use decide::{
+    Foreseen, Reason, Refusal, Situation, decide, foresee, named_paths, needed_controllers, needs_network,
+    needs_pids_group,
+};
 pub use facts::HostFacts;
 pub use plan::{Coverage, Plan, Status};
 pub use step::{PlannedStep, Step};

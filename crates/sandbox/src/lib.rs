@@ -133,7 +133,7 @@ pub use report::{
     DenialsReport, EndingReport, LimitHitReport, LimitUnseenReport, NetworkDenialReport,
     NetworkDenialsReport, OutputReport, Report, SCHEMA, StreamReport, TrafficReport, UsageReport,
 };
-pub use sandbox::{Child, Decision, Sandbox, decide};
+pub use sandbox::{Child, Decision, Sandbox, decide, foresee};
 pub use start::run;
 pub use supervise::Forwarding;
 pub use workspace::{Applied, Change, ChangeKind, Changes, Workspace, WorkspaceError};

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use palisade_host::{Depth, survey};
-use palisade_plan::{HostFacts, KERNEL_ID_BASE, Plan, Situation};
+use palisade_plan::{Foreseen, HostFacts, KERNEL_ID_BASE, Plan, Situation};
 use palisade_policy::Policy;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -45,16 +45,30 @@ pub struct Decision {
 pub fn decide(policy: &Policy, directory: &Path, depth: Depth) -> Result<Decision, Error> {
     let directory = std::fs::canonicalize(directory)?;
     let facts = survey(policy, &directory, depth)?;
-    let situation = Situation {
+    let plan = palisade_plan::decide(policy, &facts, &situation(directory))?;
+    Ok(Decision { facts, plan })
+}
+
+/// What [`decide`] decides on when it refuses too: for whoever wants to know what each clause would get here.
+///
+/// # Errors
+/// As [`decide`], but no [`Error::Refused`].
+pub fn foresee(policy: &Policy, directory: &Path, depth: Depth) -> Result<(HostFacts, Foreseen), Error> {
+    let directory = std::fs::canonicalize(directory)?;
+    let facts = survey(policy, &directory, depth)?;
+    let foreseen = palisade_plan::foresee(policy, &facts, &situation(directory));
+    Ok((facts, foreseen))
+}
+
+fn situation(directory: PathBuf) -> Situation {
+    Situation {
         directory,
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         // No two threads that live at the same time have the same number, whichever process they belong to.
         kernel_id: KERNEL_ID_BASE + rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(),
-    };
-    let plan = palisade_plan::decide(policy, &facts, &situation)?;
-    Ok(Decision { facts, plan })
+    }
 }
 
 /// Runs commands under one policy.

@@ -83,6 +83,7 @@ const NAMES: &[(i32, &str)] = &[
     (libc::ELOOP, "ELOOP"),
     (libc::EOVERFLOW, "EOVERFLOW"),
     (libc::EUSERS, "EUSERS"),
+    (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT"),
     (libc::EOPNOTSUPP, "EOPNOTSUPP"),
     (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
     (libc::EADDRINUSE, "EADDRINUSE"),

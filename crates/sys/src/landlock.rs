@@ -55,6 +55,22 @@ pub fn create_ruleset(handled_fs: u64, scoped: u64) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Whether a ruleset can handle these rights: makes one, and drops it. Nobody is restricted.
+///
+/// # Errors
+/// EINVAL for a bit that this kernel does not know; E2BIG where it does not know a kind of rights at all; ENOSYS, EOPNOTSUPP
+/// as [`abi`].
+pub fn handles(fs: u64, net: u64, scoped: u64) -> Result<()> {
+    let attr = RulesetAttr { handled_access_fs: fs, handled_access_net: net, scoped };
+    // SAFETY: attr is a landlock_ruleset_attr of the size given.
+    let fd = Errno::check(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size_of::<RulesetAttr>(), 0)
+    })?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    Ok(())
+}
+
 /// landlock_add_rule(2): allows `access` for the file or the tree that `path` (O_PATH) refers to.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ pub mod net;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+pub mod surface;
 pub mod user_namespace;
 
 pub use errno::{Errno, Result};

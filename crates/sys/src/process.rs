@@ -15,6 +15,8 @@ pub mod namespace {
     pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
     /// Network namespace.
     pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+    /// Time namespace (time_namespaces(7), Linux 5.6). For [`unshare`](super::unshare) only: clone(2) has no room for it.
+    pub const TIME: u64 = 0x80;
     /// PID namespace.
     pub const PID: u64 = libc::CLONE_NEWPID as u64;
     /// User namespace.
@@ -163,6 +165,16 @@ pub enum Forked {
 pub fn unshare_cgroup_namespace(_proof: &ForkedChild) -> Result<()> {
     // SAFETY: no pointer is passed, and nothing but the process's own view of cgroups changes.
     Errno::check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into()).map(drop)
+}
+
+/// unshare(2) of the kinds of namespaces in `kinds` (bits of [`namespace`]), for a process that only tries it.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in the process's user namespace; ENOSPC at a limit of /proc/sys/user; EINVAL for a kind that
+/// the kernel does not have.
+pub fn unshare(_proof: &ForkedChild, kinds: u64) -> Result<()> {
+    // SAFETY: no pointer is passed; descriptors and memory stay as they are, since none of their flags is a namespace.
+    Errno::check(unsafe { libc::syscall(libc::SYS_unshare, kinds) }).map(drop)
 }
 
 /// _exit(2): ends every thread of the process at once, without handlers.

@@ -101,15 +101,79 @@ pub fn refuse(listener: BorrowedFd<'_>, asked: Asked) -> Result<()> {
     Errno::check(done.into()).map(drop)
 }
 
-/// Whether this kernel can return an errno from a filter, asked with `SECCOMP_GET_ACTION_AVAIL` (Linux 4.14).
+/// What a filter can answer (SECCOMP_RET_*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// An errno.
+    Errno,
+    /// The end of the whole process (Linux 4.14).
+    KillProcess,
+    /// Success, and a line in the log (Linux 4.14).
+    Log,
+    /// A question to whoever holds the listener (Linux 5.0).
+    Notify,
+}
+
+/// Whether this kernel's filters can answer so, asked with `SECCOMP_GET_ACTION_AVAIL` (Linux 4.14).
 ///
 /// # Errors
 /// ENOSYS or EINVAL where filters are missing, EOPNOTSUPP where the action is.
-pub fn errno_action_available() -> Result<()> {
-    let action: u32 = libc::SECCOMP_RET_ERRNO;
+pub fn action_available(action: Action) -> Result<()> {
+    let action: u32 = match action {
+        Action::Errno => libc::SECCOMP_RET_ERRNO,
+        Action::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        Action::Log => libc::SECCOMP_RET_LOG,
+        Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
+    };
     // SAFETY: the kernel reads one u32.
     Errno::check(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
     })
     .map(drop)
+}
+
+/// Whether a listener can be had whose questions only a deadly signal interrupts (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux
+/// 5.19). Nothing is installed: the flags are looked at before the program, which is nowhere (seccomp(2), "Checking for kernel
+/// support").
+///
+/// # Errors
+/// EINVAL where the flag is unknown, ENOSYS without filters.
+pub fn wait_killable_available() -> Result<()> {
+    /// linux/seccomp.h
+    const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE_RECV;
+    // SAFETY: a null program is never read.
+    let installed = Errno::check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::null::<SockFprog>())
+    });
+    match installed {
+        Err(Errno(libc::EFAULT)) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether whoever answers through `listener` can hand in a descriptor and answer with it at once
+/// (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). Nothing is handed in: the flags are looked at before the descriptor, which is none.
+///
+/// # Errors
+/// EINVAL where the flag or the request is unknown.
+pub fn addfd_send_available(listener: BorrowedFd<'_>) -> Result<()> {
+    /// linux/seccomp.h: `SECCOMP_IOW(3, struct seccomp_notif_addfd)`, and the flag.
+    const NOTIF_ADDFD: libc::c_ulong = 0x4018_2103;
+    const FLAG_SEND: u32 = 1 << 1;
+    #[repr(C)]
+    struct Addfd {
+        id: u64,
+        flags: u32,
+        srcfd: u32,
+        newfd: u32,
+        newfd_flags: u32,
+    }
+    let addfd = Addfd { id: 0, flags: FLAG_SEND, srcfd: u32::MAX, newfd: 0, newfd_flags: 0 };
+    // SAFETY: the kernel reads one seccomp_notif_addfd.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_ADDFD as _, &raw const addfd) };
+    match Errno::check(done.into()) {
+        Err(Errno(libc::EBADF)) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }

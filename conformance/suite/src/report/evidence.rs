@@ -109,7 +109,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// [`printable`] text for a place in XML or HTML, between tags or in a quoted attribute.
-pub(crate) fn markup(text: &str) -> String {
+pub fn markup(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in printable(text).chars() {
         match character {

@@ -25,14 +25,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let subject = &report.subject;
     let policy = markup(&subject.policy);
     let runtime = markup(&subject.runtime);
-    // Whatever a mistake in here would let through, a browser neither loads nor runs it.
-    writeln!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>palisade verify: {policy}, {runtime}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>"
-    )?;
+    head(out, &format!("palisade verify: {policy}, {runtime}"), "")?;
     writeln!(
         out,
         "<h1>palisade verify</h1>\n<p>Policy <strong>{policy}</strong>, runtime <strong>{runtime}</strong>, entry {}</p>\n\
@@ -71,6 +64,21 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     section(out, "Held", report.of(Kind::Held), |out, case| in_full(out, report, case, ""))?;
     facts(out, report)?;
     writeln!(out, "</body>\n</html>")
+}
+
+/// The beginning of a page in the style of the report: `title` is markup already, `style` is added to the sheet.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn head(out: &mut dyn Write, title: &str, style: &str) -> io::Result<()> {
+    // Whatever a mistake in a page would let through, a browser neither loads nor runs it.
+    writeln!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n<body>"
+    )
 }
 
 /// The name of the kind in the style sheet.

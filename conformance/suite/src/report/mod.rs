@@ -23,7 +23,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use escape::escape;
-pub(crate) use evidence::{markup, printable};
+pub use evidence::markup;
+pub(crate) use evidence::printable;
 pub use form::Form;
 pub use redact::redact;
 

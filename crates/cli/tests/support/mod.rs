@@ -1,6 +1,8 @@
 //! Running the built `palisade` and looking at what it did. No test program uses all of it.
 #![allow(dead_code)]
 
+pub(crate) mod less;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -57,6 +57,21 @@ pub struct Reason {
 /// A [`Refusal`] when the host lacks something that no sandbox can do without, when a path that must exist is
 /// missing, and, unless the policy says `on_unavailable: degrade`, when any clause would get less than it asks for.
 pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Result<Plan, Refusal> {
+    let Foreseen { plan, reasons } = foresee(policy, facts, situation);
+    if reasons.is_empty() { Ok(plan) } else { Err(Refusal { reasons }) }
+}
+
+/// What [`decide`] decides from, whether or not it refuses: for whoever wants to know of every clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The plan. To be executed only where there are no reasons against it; its coverage lacks what could not be planned.
+    pub plan: Plan,
+    /// Why nothing would run, if anything speaks against it.
+    pub reasons: Vec<Reason>,
+}
+
+/// As [`decide`], without stopping at a refusal.
+pub fn foresee(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Foreseen {
     let mut draft = Draft::default();
 
     // The order of the steps. Control groups first, so that everything is charged to them. Ids next: what follows is done by the workload's own user, so that every file made
@@ -94,7 +109,7 @@ pub fn decide(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Resu
             hint: Some("`on_unavailable: degrade` runs without it, and says so".into()),
         }));
     }
-    if reasons.is_empty() { Ok(plan) } else { Err(Refusal { reasons }) }
+    Foreseen { plan, reasons }
 }
 
 /// The paths that `policy` names, absolute: what a survey has to look up for [`decide`]. None of a policy whose rules
@@ -108,6 +123,11 @@ pub fn named_paths(policy: &Policy, directory: &Path) -> BTreeSet<PathBuf> {
 /// What of control groups `policy` needs for this caller on this kernel: what a survey has to try for [`decide`].
 pub fn needed_controllers(policy: &Policy, caller: &Caller, kernel: &str) -> BTreeSet<Controller> {
     groups::wanted(policy, groups::own_count(caller.privileged, kernel)).collect()
+}
+
+/// Whether only a group counts the sandbox's processes alone for this caller on this kernel: RLIMIT_NPROC counts others too.
+pub fn needs_pids_group(caller: &Caller, kernel: &str) -> bool {
+    !groups::own_count(caller.privileged, kernel)
 }
 
 /// A plan that is being decided.
