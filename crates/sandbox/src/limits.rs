@@ -87,9 +87,13 @@ impl Watched {
     }
 
     /// Whether a process that was killed after all of them had used this much was killed by the limit of each. The kernel
-    /// counts by its ticks there, and tells the sum more exactly.
+    /// counts by its ticks there, and tells the sum more exactly: whoever runs at a tick is charged for the whole of it. Where many
+    /// share a processor that is a matter of chance, with a standard deviation of the square root of the number of ticks, which
+    /// are of 10 ms at most (CONFIG_HZ_100).
     pub(crate) fn is_cpu_time(&self, used: Duration) -> bool {
-        self.cpu_time.is_some_and(|limit| used >= limit - limit / 10)
+        let by_chance = |limit: Duration| (limit.as_secs_f64() * 0.01).sqrt();
+        self.cpu_time
+            .is_some_and(|limit| used.as_secs_f64() >= 0.9 * limit.as_secs_f64() - 3.0 * by_chance(limit))
     }
 
     fn uncover(&mut self, path: &Path) {

@@ -45,6 +45,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) service: Option<Service>,
     pub(crate) clients: Vec<Client>,
     pub(crate) events: Option<&'a mut dyn FnMut(Event)>,
+    /// Whether the sandbox has said that it is ready.
+    started: bool,
     next_program: i32,
     deadline: Option<Instant>,
     /// When to look at the processor time again.
@@ -79,6 +81,7 @@ impl<'a> Supervisor<'a> {
             service: None,
             clients: Vec::new(),
             events: None,
+            started: false,
             next_program: FIRST + 1,
             deadline: None,
             look: None,
@@ -266,7 +269,8 @@ impl<'a> Supervisor<'a> {
         for (index, client) in self.clients.iter().enumerate() {
             also(Source::Client(index), client.channel.as_fd());
         }
-        let relays = self.front.interests();
+        // What the program prints is dealt with after its start was told; until then it waits in its pipe.
+        let relays = self.front.interests().filter(|_| self.started);
         sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
         let next = self.deadline.into_iter().chain(self.look).chain(self.next_gauging).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
@@ -279,6 +283,7 @@ impl<'a> Supervisor<'a> {
         match message {
             Message::Ready => {
                 let pid = self.launched.pid;
+                self.started = true;
                 self.emit(|| Event::Started { pid });
                 self.open_network();
                 None

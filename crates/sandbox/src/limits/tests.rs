@@ -99,5 +99,6 @@ fn the_time_of_one_process_is_compared_without_overflow() {
     assert!(!watched.is_cpu_time(Duration::from_secs(1)));
     let watched = Watched { cpu_time: Some(Duration::from_secs(1)), ..Watched::default() };
     assert!(watched.is_cpu_time(Duration::from_millis(950)));
+    assert!(watched.is_cpu_time(Duration::from_millis(700)), "charged for ticks that others had most of");
     assert!(!watched.is_cpu_time(Duration::from_millis(500)));
 }
