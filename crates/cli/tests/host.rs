@@ -10,8 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use palisade_sys::seccomp::{set_mode_filter, set_mode_filter_with_listener};
+use palisade_sys::seccomp::{SockFilter, set_mode_filter, set_mode_filter_with_listener};
 use rstest::rstest;
+use rustix::process::geteuid;
 use serde_json::{Value, json};
 use support::{less, output, palisade, status, stderr, stdout};
 use tempfile::TempDir;
@@ -214,6 +215,38 @@ fn what_a_filter_takes_away_is_told(
     assert_ne!(with["value"], without["value"]);
 }
 
+/// A kernel without nftables, by a filter that knows of no such sockets: it is told, and a policy that needs them is refused.
+#[test]
+fn a_kernel_without_nftables_is_told() {
+    let instruction = |code, jt, jf, k| SockFilter { code, jt, jf, k };
+    // socket(2), of which the third argument is NETLINK_NETFILTER: EPROTONOSUPPORT (netlink(7)).
+    let program = [
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 3, 41),
+        instruction(0x20, 0, 0, 32),
+        instruction(0x15, 0, 1, 12),
+        instruction(0x06, 0, 0, 0x0005_0000 | 93),
+        instruction(0x06, 0, 0, 0x7fff_0000),
+    ];
+    let directory = workspace();
+    let told = |words: &[&str]| {
+        let less = || set_mode_filter(&program).expect("installed");
+        less::under(less, palisade(directory.path()).args(words))
+    };
+    let nftables = finding(&report(&told(&["host", "--format", "json"])), "network/nftables");
+    assert_eq!((&nftables["status"], &nftables["remedy"]), (&json!("absent"), &json!("modprobe nf_tables")));
+    let predicted = told(&["host", "--policy", "ports.yaml"]);
+    assert_eq!(status(&predicted), 3);
+    assert!(stdout(&predicted).contains("this kernel takes none: EPROTONOSUPPORT"), "{}", stdout(&predicted));
+    let ran = told(&["run", "--policy", "ports.yaml", "--", "echo", "ran"]);
+    assert_eq!((status(&ran), stdout(&ran).as_str()), (125, ""));
+    // The control: ports that are listed need none.
+    fs::write(directory.path().join("listed.yaml"), POLICIES[5].1.replace("any", "[443]")).expect("written");
+    assert_eq!(status(&told(&["host", "--policy", "listed.yaml"])), 0);
+    let ran = told(&["run", "--policy", "listed.yaml", "--", "echo", "ran"]);
+    assert_eq!((status(&ran), stdout(&ran).as_str()), (0, "ran\n"), "{}", stderr(&ran));
+}
+
 #[test]
 fn a_listener_around_it_is_told() {
     let directory = workspace();
@@ -231,34 +264,52 @@ fn a_listener_around_it_is_told() {
     );
 }
 
-/// Whatever was tried: no mount, no group, no process, no file is left, and nothing is said.
-#[test]
-fn nothing_is_left_behind() {
-    let directory = workspace();
-    let before = state(directory.path());
-    let told = output(palisade(directory.path()).arg("host"));
-    assert_eq!((status(&told), stderr(&told).as_str()), (0, ""));
-    assert_eq!(state(directory.path()), before);
+/// Looks at what there is before and after, in namespaces that nobody else changes: mounts, interfaces, processes, files, and
+/// groups of trials, which have the number of the pid namespace in their names.
+const LOOK: &str = r#"
+own=$(readlink /proc/self/ns/pid | tr -dc 0-9)
+look() {
+    cat /proc/self/mountinfo
+    cut -d: -f1 /proc/net/dev
+    cat /proc/[0-9]*/comm
+    ls -A
+    find /sys/fs/cgroup -name "palisade-trial-*-$own" 2>/dev/null || :
 }
+before=$(look)
+"$@" >/dev/null
+after=$(look)
+[ "$before" = "$after" ] || { echo "$before"; echo; echo "$after"; exit 9; } >&2
+"#;
 
-/// The mounts, the interfaces, and what is in the working directory; and whether a group of a trial is anywhere.
-fn state(directory: &Path) -> (String, Vec<String>, Vec<String>, bool) {
-    let read = |path: &str| fs::read_to_string(path).expect("readable");
-    let names = |path: &Path| {
-        let entries = fs::read_dir(path).expect("readable").flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    };
-    let interfaces = read("/proc/net/dev")
-        .lines()
-        .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
-        .collect();
-    let find = Command::new("find").args(["/sys/fs/cgroup", "-name", "palisade-trial-*"]).output();
-    let mine = format!("palisade-trial-{}-", std::process::id());
-    let group = find.is_ok_and(|found| String::from_utf8_lossy(&found.stdout).contains(&mine));
-    (read("/proc/self/mountinfo"), interfaces, names(directory), group)
+/// Whatever was tried: nothing is left, and nothing is said.
+#[rstest]
+#[case::palisade(&[env!("CARGO_BIN_EXE_palisade"), "host"], 0)]
+#[case::a_mount(&["mount", "-t", "tmpfs", "none", "/mnt"], 9)]
+#[case::an_interface(&["ip", "link", "add", "type", "veth"], 9)]
+#[case::a_process(&["sh", "-c", "sleep 60 &"], 9)]
+#[case::a_file(&["touch", "left"], 9)]
+fn nothing_is_left_behind(#[case] words: &[&str], #[case] wanted: i32) {
+    let directory = workspace();
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.args(["--map-current-user", "--keep-caps"]);
+    }
+    command.args([
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+        "sh",
+        "-ec",
+        LOOK,
+        "sh",
+    ]);
+    let told = output(command.args(words).current_dir(directory.path()));
+    assert_eq!(status(&told), wanted, "{}", stderr(&told));
+    assert_eq!(stderr(&told).is_empty(), wanted == 0, "{}", stderr(&told));
 }
 
 #[test]

@@ -22,7 +22,7 @@ const DNS: u16 = 53;
 /// How many name servers a resolver library asks at most (resolv.conf(5), MAXNS).
 const MOST_RESOLVERS: usize = 3;
 
-/// With `links`, what a link depends on too.
+/// With `links`, what a link depends on too. What only a trial can tell is taken for granted.
 pub(crate) fn facts(links: bool) -> NetworkFacts {
     let resolvers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     NetworkFacts {
@@ -30,6 +30,7 @@ pub(crate) fn facts(links: bool) -> NetworkFacts {
         ipv6: socket(AddressFamily::INET6, SocketType::DGRAM, None).is_ok()
             && Path::new("/proc/sys/net/ipv6").exists(),
         nft: program("nft"),
+        nftables: Ability::Available,
         resolvers: name_servers(&resolvers),
         links: links.then(link_facts),
     }
@@ -46,6 +47,7 @@ fn link_facts() -> LinkFacts {
         slirp4netns: found("slirp4netns"),
         shared_tmp: is_shared_mount(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(), "/tmp"),
         tun: tun(),
+        interface: Ability::Available,
         net_admin: capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN)),
         forwards: ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"].map(forwards),
         own: interfaces.iter().filter_map(address).filter(|address| !address.is_loopback()).collect(),

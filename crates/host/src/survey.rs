@@ -9,7 +9,7 @@ use palisade_policy::{Access, Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
-use crate::{base, caller, cgroups, network, paths, trial};
+use crate::{base, caller, cgroups, network, observe, paths, trial};
 
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,13 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             .collect(),
         base: base::layout(),
         paths,
-        network: needs_network(policy).then(|| network::facts(policy.network.backend.is_plumbed())),
+        network: needs_network(policy).then(|| {
+            let mut network = network::facts(policy.network.backend.is_plumbed());
+            if depth == Depth::Full {
+                observe::try_network(&mut network, policy.network.backend);
+            }
+            network
+        }),
         caller,
     })
 }

@@ -51,6 +51,9 @@ pub struct NetworkFacts {
     pub ipv6: bool,
     /// The program that loads rulesets of nftables, without symbolic links, if the host has it.
     pub nft: Option<PathBuf>,
+    /// Whether the kernel takes such rulesets in a network namespace of the caller's. Taken for granted where it was not tried.
+    #[serde(default)]
+    pub nftables: Ability,
     /// The resolvers that this host asks (resolv.conf(5)).
     pub resolvers: Vec<SocketAddr>,
     /// What a link into the sandbox depends on. Asked only for a policy that wants one.
@@ -70,6 +73,10 @@ pub struct LinkFacts {
     pub shared_tmp: bool,
     /// Whether the caller may open /dev/net/tun, of which those two make their links.
     pub tun: Ability,
+    /// Whether the kernel has the kind of interface that the policy's backend is, for `veth` and `macvlan`. Taken for granted
+    /// where it was not tried.
+    #[serde(default)]
+    pub interface: Ability,
     /// Whether the caller may make interfaces on this host: it holds CAP_NET_ADMIN.
     pub net_admin: bool,
     /// Whether this host carries packets between its interfaces, of IPv4 and of IPv6 (ip-sysctl.rst, `ip_forward`,
@@ -122,10 +129,11 @@ pub struct HardLimits {
 }
 
 /// Whether something can be done, and if not, what the attempt said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ability {
     /// It was done.
+    #[default]
     Available,
     /// It failed: operation, errno and, where known, the setting that forbids it.
     Unavailable(String),

@@ -19,6 +19,7 @@ fn links() -> LinkFacts {
         slirp4netns: Some("/usr/bin/slirp4netns".into()),
         shared_tmp: false,
         tun: Ability::Available,
+        interface: Ability::Available,
         net_admin: true,
         forwards: [true, true],
         own: BTreeSet::from(["203.0.113.200", "2001:db8::200"].map(|text| text.parse().expect("an address"))),
@@ -146,6 +147,8 @@ fn where_nothing_leads_out_the_link_says_so_by_its_name() {
 #[case::no_tun(Backend::Pasta, LinkFacts { tun: Ability::Unavailable("open /dev/net/tun: EACCES".into()), ..links() }, "/dev/net/tun: EACCES")]
 #[case::no_privilege(Backend::Veth, LinkFacts { net_admin: false, ..links() }, "CAP_NET_ADMIN")]
 #[case::no_forwarding(Backend::Veth, LinkFacts { forwards: [false, true], ..links() }, "does not carry packets")]
+#[case::no_veth(Backend::Veth, LinkFacts { interface: Ability::Unavailable("EOPNOTSUPP".into()), ..links() }, "has no such interface: EOPNOTSUPP")]
+#[case::no_macvlan(Backend::Macvlan, LinkFacts { interface: Ability::Unavailable("EOPNOTSUPP".into()), ..links() }, "has no such interface: EOPNOTSUPP")]
 #[case::no_place(Backend::Macvlan, links(), "where the interface is put")]
 fn what_a_host_lacks_is_refused(#[case] backend: Backend, #[case] links: LinkFacts, #[case] why: &str) {
     let refusal = decided(&policy(RANGES, backend), &host("debian12-6.18-root", links)).expect_err("refused");
@@ -161,4 +164,26 @@ fn without_nftables_no_link_is_made() {
     facts.network.as_mut().expect("a network").nft = None;
     let refusal = decided(&policy(RANGES, Backend::Pasta), &facts).expect_err("refused");
     assert!(refusal.reasons[0].message.contains("no program `nft`"));
+}
+
+/// The gateway needs the kernel's nftables only for what it cannot listen to port by port.
+#[rstest]
+#[case::a_link(Backend::Pasta, RANGES, true)]
+#[case::every_port(Backend::Gateway, "mode: allowlist, allow: [{cidr: 203.0.113.0/24, ports: any}]", true)]
+#[case::a_list(Backend::Gateway, "mode: allowlist, allow: [{cidr: 203.0.113.0/24, ports: [443]}]", false)]
+fn without_nftables_in_the_kernel_there_are_no_rules(
+    #[case] backend: Backend,
+    #[case] network: &str,
+    #[case] needs: bool,
+) {
+    let mut facts = host("debian12-6.18-root", links());
+    decided(&policy(network, backend), &facts).expect("a plan");
+    facts.network.as_mut().expect("a network").nftables = Ability::Unavailable("EOPNOTSUPP".into());
+    match decided(&policy(network, backend), &facts) {
+        Ok(_) => assert!(!needs),
+        Err(refusal) => {
+            let reason = &refusal.reasons[0];
+            assert!(needs && reason.message.contains("this kernel takes none: EOPNOTSUPP"), "{reason:?}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl Prediction {
             notes: Vec::new(),
         }));
         Self {
-            name: document.name.clone(),
+            name: policy.name.clone(),
             on_unavailable: match policy.on_unavailable {
                 OnUnavailable::Refuse => "refuse",
                 OnUnavailable::Degrade => "degrade",

@@ -121,11 +121,13 @@ fn limit(
             Finding::new(id, Status::Absent, format!("this kernel was started with cgroup_disable={name}"))
                 .mended_by(Some(format!("boot without cgroup_disable={name}")))
         }
-        None => match with.next() {
-            Some(hierarchy) => Finding::new(id, Status::Unavailable, place(hierarchy))
-                .mended_by(opened(hierarchy, facts, observed)),
-            None => Finding::new(id, Status::Absent, format!("no hierarchy has {name}")),
-        },
+        None => {
+            let remedy = with.clone().find_map(|hierarchy| opened(hierarchy, facts, observed));
+            match with.next() {
+                Some(hierarchy) => Finding::new(id, Status::Unavailable, place(hierarchy)).mended_by(remedy),
+                None => Finding::new(id, Status::Absent, format!("no hierarchy has {name}")),
+            }
+        }
     };
     match controller {
         // RLIMIT_NPROC does as much.

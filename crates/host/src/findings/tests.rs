@@ -209,6 +209,7 @@ const CASES: &[Case] = &[
     ("cgroups/pids", |host| host.no_groups("mkdir: EROFS"), Unavailable, None, None),
     ("cgroups/cpu", |host| host.facts.cgroups[0].controllers.retain(|one| *one != Controller::Cpu), Absent, Some("resources.cpus: not limited"), None),
     ("cgroups/cpu-time", |host| host.facts.cgroups.clear(), Absent, Some("resources.cpu_time: per process only"), None),
+    ("cgroups/cpu-time", |host| { host.ordinary(); host.observed.systemd = false; host.no_groups("mkdir: EACCES"); let mut old = host.facts.cgroups[0].clone(); old.version = CgroupVersion::V1; host.facts.cgroups.push(old); }, Unavailable, Some("resources.cpu_time"), Some("install -d -o 1001")),
     ("network/ipv6", |host| host.observed.network.ipv6 = false, Absent, Some("rules for IPv6 ranges reach nothing"), None),
     ("network/nftables", |host| host.answer(Trial::Nftables, EOPNOTSUPP), Absent, Some("`ports: any`"), Some("modprobe nf_tables")),
     ("network/nft", |host| drop(host.observed.programs.remove("nft")), Absent, Some("`ports: any`"), Some("apt-get install nftables")),

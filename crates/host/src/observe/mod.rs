@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use palisade_plan::facts::{Ability, HostFacts, NetworkFacts};
+use palisade_policy::Backend;
 use palisade_sys::Errno;
 use palisade_sys::seccomp::Action;
 use palisade_sys::{landlock, seccomp, surface};
@@ -184,6 +185,24 @@ pub(crate) fn observe(facts: &HostFacts, directory: &Path) -> Observed {
             .iter()
             .find(|(name, _)| network::found(name).is_some())
             .map(|(_, command)| *command),
+    }
+}
+
+/// Tries of a network what a policy with this backend depends on.
+pub(crate) fn try_network(network: &mut NetworkFacts, backend: Backend) {
+    let trials = inside::trials();
+    let able = |trial| match trials.get(&trial) {
+        Some(Answer::Refused(errno)) => Ability::Unavailable(errno.to_string()),
+        // What could not be tried is left to the run.
+        _ => Ability::Available,
+    };
+    network.nftables = able(Trial::Nftables);
+    if let Some(links) = &mut network.links {
+        links.interface = match backend {
+            Backend::Veth => able(Trial::Veth),
+            Backend::Macvlan => able(Trial::Macvlan),
+            _ => Ability::Available,
+        };
     }
 }
 

@@ -15,7 +15,7 @@ use palisade_policy::{
     AllowRule, Backend, Identity, Network, NetworkMode, Peer, Policy, Ports, Protocol, Proxy,
 };
 
-use super::{BACKEND, MODE, blocked, filter, has_names, listen, own_addresses, peer, routes, serve};
+use super::{BACKEND, MODE, blocked, filter, has_names, listen, own_addresses, peer, routes, ruleset, serve};
 use crate::decide::Draft;
 use crate::facts::{Caller, LinkFacts, NetworkFacts};
 use crate::plan::Status;
@@ -51,13 +51,13 @@ pub(super) fn link(policy: &Policy, caller: &Caller, facts: &NetworkFacts, draft
         Ok(link) => link,
         Err((why, hint)) => return draft.refuse(&BACKEND, format!("{}: {why}", backend.word()), Some(hint)),
     };
-    let Some(nft) = &facts.nft else {
-        let why = format!(
-            "{}: what may leave by a link is said by nftables, and this host has no program `nft`",
-            backend.word()
-        );
-        draft.refuse(&BACKEND, why, Some("install nftables, or write `backend: gateway`"));
-        return;
+    let nft = match ruleset::loader(facts) {
+        Ok(nft) => nft,
+        Err((lacks, help)) => {
+            let why =
+                format!("{}: what may leave by a link is said by nftables, and {lacks}", backend.word());
+            return draft.refuse(&BACKEND, why, Some(&format!("{help}, or write `backend: gateway`")));
+        }
     };
     let names = names(network);
     let served = has_names(network) || network.proxy == Proxy::Environment;
@@ -67,7 +67,7 @@ pub(super) fn link(policy: &Policy, caller: &Caller, facts: &NetworkFacts, draft
     }
     // The rules are in force before there is anything that they could be late for.
     let ruleset = filter::filter(network, facts.ipv6, name(links), &links.own);
-    draft.step(&MODE, Step::LoadRuleset { nft: nft.clone(), ruleset });
+    draft.step(&MODE, Step::LoadRuleset { nft, ruleset });
     draft.step(&BACKEND, Step::AttachLink { name: name(links).to_owned(), carrier: link.carrier });
     draft.step(&BACKEND, Step::LinkUp { addresses: link.addresses, mtu: link.mtu });
     let way = |net: IpNet| {
@@ -209,7 +209,14 @@ fn slirp4netns(
     Ok(Link { carrier: Carrier::Program { path, arguments }, addresses, routers, mtu: Some(LONG_PACKETS) })
 }
 
+/// What an interface of this host's needs.
 fn privileged(links: &LinkFacts) -> Result<(), Missing> {
+    if let Some(reason) = links.interface.reason() {
+        return Err((
+            format!("this kernel has no such interface: {reason}"),
+            "load its module, or write `backend: gateway`",
+        ));
+    }
     if links.net_admin {
         return Ok(());
     }

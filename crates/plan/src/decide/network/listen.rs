@@ -40,20 +40,19 @@ pub(super) fn listen(network: &Network, facts: &NetworkFacts, draft: &mut Draft)
         }
     }
     let Some(clause) = any.or(many.then_some(MODE)) else { return };
-    let Some(nft) = &facts.nft else {
-        let why = if many { "so many ports need" } else { "`ports: any` and an open network need" };
-        draft.refuse(
-            &clause,
-            format!("{why} nftables, and this host has no program `nft`"),
-            Some("install nftables, or list the ports"),
-        );
-        return;
+    let why = if many { "so many ports need" } else { "`ports: any` and an open network need" };
+    let nft = match ruleset::loader(facts) {
+        Ok(nft) => nft,
+        Err((lacks, help)) => {
+            let message = format!("{why} nftables, and {lacks}");
+            return draft.refuse(&clause, message, Some(&format!("{help}, or list the ports")));
+        }
     };
     let taken: BTreeSet<u16> = ports.keys().map(|(_, port)| *port).collect();
     let Some(port) = (1024..=u16::MAX).rev().find(|port| !taken.contains(port)) else { return };
     draft.step(&clause, Step::ListenTransparent { address: everywhere(facts), port });
     let ruleset = ruleset::ruleset(network, facts.ipv6, port, many);
-    draft.step(&clause, Step::LoadRuleset { nft: nft.clone(), ruleset });
+    draft.step(&clause, Step::LoadRuleset { nft, ruleset });
 }
 
 /// The sockets of the stub resolver.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use nftables::batch::Batch;
@@ -16,11 +17,21 @@ use palisade_policy::address::synthetic;
 use palisade_policy::{Network, NetworkMode, Peer, Ports, Protocol};
 
 use super::has_names;
+use crate::facts::NetworkFacts;
 
 pub(super) const TABLE: &str = "palisade";
 const CHAIN: &str = "deliver";
 /// Before anything that looks at where packets go (nft(8), priority `mangle`).
 const PRIORITY: i32 = -150;
+
+/// The program that loads rulesets; or what is missing for them, and what would help.
+pub(super) fn loader(facts: &NetworkFacts) -> Result<PathBuf, (String, &'static str)> {
+    match (&facts.nft, facts.nftables.reason()) {
+        (None, _) => Err(("this host has no program `nft`".to_owned(), "install nftables")),
+        (_, Some(reason)) => Err((format!("this kernel takes none: {reason}"), "load the module nf_tables")),
+        (Some(nft), None) => Ok(nft.clone()),
+    }
+}
 
 /// The ruleset, as JSON. With `lists`, rules with lists of ports are brought to the socket too.
 pub(super) fn ruleset(network: &Network, ipv6: bool, port: u16, lists: bool) -> String {
