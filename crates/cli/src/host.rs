@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use palisade::code;
-use palisade_host::{Depth, Finding, Status, findings, survey};
+use palisade_host::{Depth, Finding, Started, Status, findings, start, survey};
 use palisade_plan::HostFacts;
 use palisade_policy::{Document, Policy};
 use serde::Serialize;
@@ -84,22 +84,24 @@ fn plain() -> Result<Report, Told> {
         message::error("the built-in policy is missing", None);
         Told
     })?;
+    let started = start();
     // The root directory stands in for a working directory: its file system is what most of them are on.
     let facts = survey(&document.policy, Path::new("/"), Depth::Full).map_err(|error| {
         message::error(error, Some("/proc must be mounted"));
         Told
     })?;
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    Ok(Report::new(facts, &directory, None))
+    Ok(Report::new(started, facts, &directory, None))
 }
 
 /// The host, and a policy on it, for a run that starts here.
 fn predicted(document: &Document, policy: &Policy) -> Result<Report, Told> {
     let directory = source::current_directory()?;
+    let started = start();
     match palisade::foresee(policy, &directory, Depth::Full) {
         Ok((facts, foreseen)) => {
             let prediction = Prediction::new(document, policy, &foreseen);
-            Ok(Report::new(facts, &directory, Some(prediction)))
+            Ok(Report::new(started, facts, &directory, Some(prediction)))
         }
         Err(error) => {
             message::error(&error, error.hint());
@@ -109,7 +111,7 @@ fn predicted(document: &Document, policy: &Policy) -> Result<Report, Told> {
 }
 
 impl Report {
-    fn new(facts: HostFacts, directory: &Path, policy: Option<Prediction>) -> Self {
+    fn new(started: Started, facts: HostFacts, directory: &Path, policy: Option<Prediction>) -> Self {
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
@@ -117,7 +119,7 @@ impl Report {
             machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
             caller: if facts.caller.privileged { "root" } else { "rootless" },
             policy,
-            findings: findings(&facts, directory),
+            findings: findings(started, &facts, directory),
             facts,
         }
     }

@@ -15,5 +15,5 @@ mod survey;
 mod trial;
 
 pub use findings::{Finding, Status, findings, judge};
-pub use observe::{Answer, FileSystem, Observed, PROGRAMS, SETTINGS, Trial};
+pub use observe::{Answer, FileSystem, Observed, PROGRAMS, SETTINGS, Started, Trial, start};
 pub use survey::{Depth, SurveyError, survey};

@@ -12,7 +12,7 @@ use palisade_plan::facts::{Ability, HostFacts};
 use palisade_sys::Errno;
 use serde::Serialize;
 
-use crate::observe::{Answer, Observed, Trial, observe};
+use crate::observe::{Answer, Observed, Started, Trial, observe};
 
 /// One thing that a host has or lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,9 +81,9 @@ impl Finding {
     }
 }
 
-/// What the host of `facts` can enforce for a caller that stands in `directory`, in a fixed order. It is tried now.
-pub fn findings(facts: &HostFacts, directory: &Path) -> Vec<Finding> {
-    judge(facts, &observe(facts, directory))
+/// What the host of `facts` can enforce for a caller that stands in `directory`, in a fixed order.
+pub fn findings(started: Started, facts: &HostFacts, directory: &Path) -> Vec<Finding> {
+    judge(facts, &observe(started, facts, directory))
 }
 
 /// What `facts` and `observed` mean.

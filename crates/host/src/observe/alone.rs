@@ -15,28 +15,41 @@ use super::{Answer, Trial, errno};
 /// A filter that lets every call pass (linux/filter.h, BPF_RET; SECCOMP_RET_ALLOW).
 const PASS: [SockFilter; 1] = [SockFilter { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 }];
 
-pub(super) fn trials() -> [(Trial, Answer); 6] {
-    [
+/// Children that try one thing each, or why there is none.
+pub(super) struct Alone([(Trial, Result<i32, Errno>); 6]);
+
+/// Starts them.
+pub(super) fn start() -> Alone {
+    Alone([
         (Trial::Ia32, attempt(|proof| surface::ia32_getpid(proof).map(drop))),
         (Trial::X32, attempt(|_| surface::x32_getpid())),
         (Trial::IoUring, attempt(|_| surface::io_uring().map(drop))),
         (Trial::Tiocsti, attempt(push_input)),
         (Trial::SeccompNotify, attempt(|_| listener().map(drop))),
         (Trial::SeccompAddfdSend, attempt(|_| seccomp::addfd_send_available(listener()?.as_fd()))),
-    ]
+    ])
+}
+
+impl Alone {
+    /// What became of each, when it has ended.
+    pub(super) fn trials(self) -> [(Trial, Answer); 6] {
+        self.0.map(|(trial, child)| (trial, child.map_or_else(Answer::Refused, ended)))
+    }
 }
 
 /// Has a child do something, which tells by its exit status. What it does may not allocate.
-fn attempt(what: impl FnOnce(&ForkedChild) -> Result<(), Errno>) -> Answer {
-    let child = match process::fork_unnoticed() {
-        Ok(Forked::Child(proof)) => {
+fn attempt(what: impl FnOnce(&ForkedChild) -> Result<(), Errno>) -> Result<i32, Errno> {
+    match process::fork_unnoticed()? {
+        Forked::Parent(child) => Ok(child),
+        Forked::Child(proof) => {
             // Where a signal ends it, nothing is dumped, to no file and to no program (core(5)).
             let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
             process::exit(what(&proof).err().map_or(0, |errno| errno.0.clamp(1, 255)))
         }
-        Ok(Forked::Parent(child)) => child,
-        Err(errno) => return Answer::Refused(errno),
-    };
+    }
+}
+
+fn ended(child: i32) -> Answer {
     match process::wait_for(child).ok().and_then(WaitStatus::from_raw) {
         Some(WaitStatus::Exited(0)) => Answer::Done,
         Some(WaitStatus::Exited(code)) => Answer::Refused(Errno(code)),

@@ -30,16 +30,27 @@ const TRIALS: usize = KINDS.len() + NETWORK.len();
 /// In place of an errno: not tried.
 const UNTRIED: u8 = u8::MAX;
 
-pub(super) fn trials() -> BTreeMap<Trial, Answer> {
-    let all = KINDS.iter().map(|(trial, _)| *trial).chain(NETWORK);
-    match attempt() {
-        Ok(told) => {
-            let answers = all.zip(told).map(|(trial, told)| (trial, answer(told)));
-            answers.chain([(Trial::UserNamespace, Answer::Done)]).collect()
-        }
-        Err(said) => {
-            let without = all.map(|trial| (trial, Answer::Untried("no user namespace")));
-            without.chain([(Trial::UserNamespace, said)]).collect()
+/// A child that tries them, or why there is none.
+pub(super) struct Inside(Result<(i32, OwnedFd), Answer>);
+
+/// Starts it.
+pub(super) fn start() -> Inside {
+    Inside(attempt())
+}
+
+impl Inside {
+    /// What became of each, when it has ended.
+    pub(super) fn trials(self) -> BTreeMap<Trial, Answer> {
+        let all = KINDS.iter().map(|(trial, _)| *trial).chain(NETWORK);
+        match self.0.and_then(|(pid, reader)| told(pid, &reader)) {
+            Ok(told) => {
+                let answers = all.zip(told).map(|(trial, told)| (trial, answer(told)));
+                answers.chain([(Trial::UserNamespace, Answer::Done)]).collect()
+            }
+            Err(said) => {
+                let without = all.map(|trial| (trial, Answer::Untried("no user namespace")));
+                without.chain([(Trial::UserNamespace, said)]).collect()
+            }
         }
     }
 }
@@ -52,17 +63,20 @@ fn answer(told: u8) -> Answer {
     }
 }
 
-/// What each trial said, an errno or 0, in order; or why there is no user namespace.
-fn attempt() -> Result<[u8; TRIALS], Answer> {
+/// The child, and where it tells; or why there is no user namespace.
+fn attempt() -> Result<(i32, OwnedFd), Answer> {
     let requests = Requests::new();
     let (reader, writer) = errno(pipe_with(PipeFlags::CLOEXEC)).map_err(Answer::Refused)?;
-    let pid = match process::clone3(namespace::USER).map_err(Answer::Refused)? {
-        Cloned::Parent { pid, .. } => pid,
+    match process::clone3(namespace::USER).map_err(Answer::Refused)? {
+        Cloned::Parent { pid, .. } => Ok((pid, reader)),
         Cloned::Child(proof) => serve(&proof, &requests, &writer),
-    };
-    drop(writer);
+    }
+}
+
+/// What each trial said, an errno or 0, in order.
+fn told(pid: i32, reader: &OwnedFd) -> Result<[u8; TRIALS], Answer> {
     let mut told = [UNTRIED; TRIALS];
-    let read = rustix::io::read(&reader, &mut told);
+    let read = rustix::io::read(reader, &mut told);
     let _ = process::wait_for(pid);
     match read {
         Ok(TRIALS) => Ok(told),

@@ -150,13 +150,22 @@ const INSTALLERS: &[(&str, &str)] = &[
     ("apk", "apk add"),
 ];
 
+/// Trials that have been started, each in a process of its own; most of their time they wait for the kernel.
+/// [`findings`](crate::findings()) waits for them.
+pub struct Started {
+    programs: programs::Asked,
+    inside: inside::Inside,
+    alone: alone::Alone,
+}
+
+/// Starts them, for whoever has something else to do first, such as a survey.
+pub fn start() -> Started {
+    Started { inside: inside::start(), alone: alone::start(), programs: programs::ask(PROGRAMS) }
+}
+
 /// Looks at everything, for a caller that stands in `directory`.
-pub(crate) fn observe(facts: &HostFacts, directory: &Path) -> Observed {
-    // They start while the rest is tried.
-    let asked = programs::ask(PROGRAMS);
-    let mut trials = inside::trials();
-    trials.extend(alone::trials());
-    trials.extend(here());
+pub(crate) fn observe(started: Started, facts: &HostFacts, directory: &Path) -> Observed {
+    let mut trials = BTreeMap::from(here());
     let mounts = Mounts::read();
     let mut idmap = IdMapTrial::default();
     let mut on = |path: &Path| FileSystem {
@@ -164,13 +173,15 @@ pub(crate) fn observe(facts: &HostFacts, directory: &Path) -> Observed {
         idmap: facts.caller.privileged.then(|| idmap.attempt_one(path)),
     };
     let (root, directory) = (on(Path::new("/")), on(directory));
+    trials.extend(started.alone.trials());
+    trials.extend(started.inside.trials());
     Observed {
         trials,
         settings: SETTINGS
             .iter()
             .filter_map(|path| Some((*path, fs::read_to_string(path).ok()?.trim().to_owned())))
             .collect(),
-        programs: programs::heard(asked),
+        programs: programs::heard(started.programs),
         network: network::facts(true),
         tmpfs: FileSystem {
             kind: "tmpfs".into(),
@@ -190,7 +201,7 @@ pub(crate) fn observe(facts: &HostFacts, directory: &Path) -> Observed {
 
 /// Tries of a network what a policy with this backend depends on.
 pub(crate) fn try_network(network: &mut NetworkFacts, backend: Backend) {
-    let trials = inside::trials();
+    let trials = inside::start().trials();
     let able = |trial| match trials.get(&trial) {
         Some(Answer::Refused(errno)) => Ability::Unavailable(errno.to_string()),
         // What could not be tried is left to the run.
