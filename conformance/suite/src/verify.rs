@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anstream::{AutoStream, ColorChoice};
 use palisade_policy::{Backend, Clause, NetworkMode, Policy, Workspace};
 
+pub use crate::adapters::Brought;
 use crate::adapters::{self, Adapter};
 pub use crate::baseline::Baseline;
 use crate::baseline::Comparison;
@@ -107,6 +108,8 @@ pub struct Options {
     pub locations: BTreeMap<String, String>,
     /// The name of the adapter.
     pub runtime: String,
+    /// The adapter itself, where the caller has brought it along.
+    pub brought: Option<Brought>,
     /// The way by which workloads come into the sandbox.
     pub entry: Entry,
     /// The means by which the network is carried, where it is not to be what the policy says.
@@ -255,7 +258,7 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
             "only the runtime palisade has layers that can be taken apart",
         ));
     }
-    let known = adapters::names().any(|name| name == options.runtime);
+    let known = options.brought.is_some() || adapters::names().any(|name| name == options.runtime);
     let plain = options.mutants.is_none() && options.entry == Entry::Run;
     if known && (plain || options.runtime == "palisade") {
         return Ok(());
@@ -268,8 +271,10 @@ fn check_runtime(options: &Options) -> Result<(), Failure> {
     } else {
         Failure::new(ExitCode::Usage, format!("no adapter for a runtime {:?}", options.runtime))
     };
-    failure.hint =
-        (!known).then(|| format!("the adapters are: {}", adapters::names().collect::<Vec<_>>().join(", ")));
+    failure.hint = (!known).then(|| {
+        let names = adapters::names().collect::<Vec<_>>().join(", ");
+        format!("the adapters are: {names}; or a file FILE.yaml that describes one")
+    });
     Err(failure)
 }
 
@@ -416,8 +421,14 @@ fn inside(options: &Options) -> Result<ExitCode, Failure> {
         let probes = select(options, lab.world())?;
         return Ok(mutants::run(options, &runner, palisade, probes, extent)?);
     }
-    let adapter = adapters::by_name(&options.runtime, palisade, options.entry)
-        .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?;
+    let adapter = match &options.brought {
+        Some(brought) => {
+            brought.put()?;
+            Box::new(brought.clone())
+        }
+        None => adapters::by_name(&options.runtime, palisade, options.entry)
+            .ok_or_else(|| Failure::new(ExitCode::Usage, format!("no adapter {:?}", options.runtime)))?,
+    };
     let version = adapter.detect().map_err(|why| Failure::new(ExitCode::Usage, why))?;
     let probes = select(options, lab.world())?;
     let known = Known::new(known, here(options, &runner)?, today());
@@ -523,6 +534,7 @@ fn report(
     let subject = Subject {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime: adapter.name().to_owned(),
+        runtime_file: options.brought.as_ref().map(|brought| brought.path.display().to_string()),
         runtime_version: Some(version),
         entry: options.entry,
         backend: backend(options),

@@ -357,9 +357,10 @@ pub(crate) struct Verify {
     /// A policy file, or the name of a built-in policy (default, agent)
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) policy: Option<OsString>,
-    /// The sandbox to probe, by the name of its adapter: palisade, bubblewrap and others; `none` is the unsandboxed control.
-    /// Several, or `all`, one after the other, with a matrix of all of them at the end, to which --format and --out apply
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "palisade")]
+    /// The sandbox to probe, by the name of its adapter: palisade, bubblewrap and others; `none` is the unsandboxed control. Or a file
+    /// that describes how one of your own is started. Several, or `all`, one after the other, with a matrix of all of them at the end,
+    /// to which --format and --out apply
+    #[arg(long, value_name = "NAME|FILE.yaml", value_delimiter = ',', default_value = "palisade")]
     pub(crate) runtime: Vec<String>,
     /// With several runtimes: keep the report of each here, as NAME.json and NAME.html
     #[arg(long, value_name = "DIR")]

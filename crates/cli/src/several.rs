@@ -7,14 +7,14 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use palisade_conformance::adapters;
+use palisade_conformance::adapters::{self, Brought};
 use palisade_conformance::matrix::{self, Axis, Form, Input, Matrix};
 use palisade_conformance::verify as suite;
 use palisade_policy::Backend;
 
 use crate::arguments::{Format, Verify};
 use crate::matrix as shown;
-use crate::message;
+use crate::{message, source};
 
 /// The arguments of this program without these options, each of which has a value.
 fn arguments_without(options: &[&str]) -> Vec<OsString> {
@@ -85,7 +85,11 @@ pub(crate) fn backends(backends: &[Backend], format: Format) -> ExitCode {
 
 /// Verifies one runtime after the other and prints the matrix. What the control does counts for nothing: it is there to breach.
 pub(crate) fn runtimes(names: &[String], arguments: &Verify) -> ExitCode {
-    if let Some(name) = names.iter().find(|name| adapters::names().all(|known| known != name.as_str())) {
+    if names.iter().any(|name| source::runtime(name).is_err()) {
+        return ExitCode::from(message::USAGE);
+    }
+    let is_known = |name: &str| Brought::is_file(name) || adapters::names().any(|known| known == name);
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
         let known = adapters::names().collect::<Vec<_>>().join(", ");
         message::error(
             format!("no adapter for a runtime {name:?}"),

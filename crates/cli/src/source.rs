@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use palisade::{Decision, Error};
+use palisade_conformance::adapters::{Adapter as _, Brought};
 use palisade_conformance::custom::{self, Custom};
 use palisade_host::Depth;
 use palisade_plan::{HostFacts, Plan, Refusal};
@@ -53,6 +54,21 @@ pub(crate) fn probes(paths: &[PathBuf]) -> Result<Custom, Told> {
         }
         Told
     })
+}
+
+/// The name of the runtime that the user named, and what describes it where that is a file of his own. Tells the user what is wrong
+/// with that.
+pub(crate) fn runtime(named: &str) -> Result<(String, Option<Brought>), Told> {
+    if !Brought::is_file(named) {
+        return Ok((named.to_owned(), None));
+    }
+    match Brought::load(Path::new(named)) {
+        Ok(brought) => Ok((brought.name().to_owned(), Some(brought))),
+        Err(problem) => {
+            message::error(&problem, problem.hint.as_deref());
+            Err(Told)
+        }
+    }
 }
 
 /// A policy with the facts of this host and the plan that follows from both.

@@ -96,6 +96,10 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
         }
     };
     let Ok(custom) = source::probes(&arguments.probes) else { return ExitCode::from(message::USAGE) };
+    let named = arguments.runtime.first().map(String::as_str).unwrap_or_default();
+    let Ok((runtime, brought)) = source::runtime(named) else {
+        return ExitCode::from(message::USAGE);
+    };
     let against = match arguments.against.as_deref().map(Baseline::read).transpose() {
         Ok(against) => against,
         Err(error) => {
@@ -138,7 +142,8 @@ fn one(arguments: &Verify, backend: Option<Backend>, inner: bool) -> ExitCode {
             .map(|(clause, place)| (clause.to_string(), format!("{}:{}", document.name, place.line)))
             .collect(),
         policy,
-        runtime: arguments.runtime.first().cloned().unwrap_or_default(),
+        runtime,
+        brought,
         entry: match arguments.entry {
             Entry::Run => suite::Entry::Run,
             Entry::Exec => suite::Entry::Exec,

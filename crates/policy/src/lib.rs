@@ -28,4 +28,5 @@ pub use narrow::Narrowing;
 pub use paths::{ResolveError, ResolvedEntry, ResolvedRule, ResolvedRules};
 pub use policy::*;
 pub use refusal::Refusal;
+pub use suggest::nearest;
 pub use units::ByteSize;

@@ -5,7 +5,7 @@ const MAX_COMPARED: usize = 64;
 
 /// The candidate nearest to `word`, if any is near: at most one edit for every three characters; case, `-`, `_` and
 /// spaces do not count.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_COMPARED {
         return None;
     }

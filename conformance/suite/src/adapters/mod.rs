@@ -6,6 +6,7 @@
 //! To add one: a file here, a line in `OTHERS`, a snapshot of its translation, and a file in `conformance/known/` when it has
 //! accepted deviations.
 
+mod brought;
 mod bubblewrap;
 mod etc;
 mod none;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub use brought::Brought;
 pub use bubblewrap::Bubblewrap;
 pub use none::None;
 pub use palisade::Palisade;
@@ -121,7 +123,7 @@ pub enum Exit {
 /// A runtime under test.
 pub trait Adapter: Sync {
     /// Its name on the command line.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether it is there, and what it says about its version.
     ///
@@ -217,8 +219,9 @@ mod tests {
     fn every_name_has_an_adapter_of_that_name() {
         for name in names() {
             assert_eq!(
-                by_name(name, Path::new("/bin/palisade"), Entry::Run).map(|adapter| adapter.name()),
-                Some(name)
+                by_name(name, Path::new("/bin/palisade"), Entry::Run)
+                    .map(|adapter| adapter.name().to_owned()),
+                Some(name.to_owned())
             );
         }
     }

@@ -15,7 +15,7 @@ use crate::catalogue::{Class, Need, Probe, Severity, Workload, is_id};
 use crate::explain;
 
 /// The sections of a policy that promise something.
-const SECTIONS: &[&str] = &["filesystem", "process", "network", "resources", "environment"];
+pub(crate) const SECTIONS: &[&str] = &["filesystem", "process", "network", "resources", "environment"];
 
 /// How long a run may be asked to take.
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);

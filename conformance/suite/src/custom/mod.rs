@@ -22,6 +22,7 @@ use serde_saphyr::{Location, Spanned};
 use crate::catalogue::Probe;
 use crate::report::printable;
 
+pub(crate) use form::SECTIONS;
 pub(crate) use workload::numbered;
 
 /// The first word of the ids of such probes.
@@ -42,7 +43,7 @@ pub struct Custom {
     pub probes: Vec<Probe>,
 }
 
-/// What is wrong with a file of a probe.
+/// What is wrong with a file that a caller brings along: of a probe, or of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
@@ -65,25 +66,37 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// What the reader of YAML says.
+    pub(crate) fn of_yaml(file: &str, error: serde_saphyr::Error) -> Self {
+        let error = error.without_snippet();
+        let message = error.to_string();
+        // The place stands before the message already.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let place = error.location().filter(|at| *at != Location::UNKNOWN).map(|at| (at.line(), at.column()));
+        Self { file: file.to_owned(), place, message: message.to_owned(), hint: None }
+    }
+}
+
 /// A refusal of something in a file, before it is known which file that is.
 #[derive(Debug)]
-struct Wrong {
+pub(crate) struct Wrong {
     at: Location,
     message: String,
     hint: Option<String>,
 }
 
 impl Wrong {
-    fn at<T>(spanned: &Spanned<T>, message: impl Into<String>) -> Self {
+    pub(crate) fn at<T>(spanned: &Spanned<T>, message: impl Into<String>) -> Self {
         Self { at: spanned.referenced, message: message.into(), hint: None }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    fn in_file(self, file: &str) -> Problem {
+    pub(crate) fn in_file(self, file: &str) -> Problem {
         Problem {
             file: file.to_owned(),
             place: (self.at != Location::UNKNOWN).then(|| (self.at.line(), self.at.column())),
@@ -168,14 +181,7 @@ fn read(path: &Path) -> Result<Probe, Problem> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse(file: &str, text: &str) -> Result<Probe, Problem> {
-    let form: form::Form = serde_saphyr::from_str(text).map_err(|error| {
-        let error = error.without_snippet();
-        let message = error.to_string();
-        // The place stands before the message already.
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        let place = error.location().filter(|at| *at != Location::UNKNOWN).map(|at| (at.line(), at.column()));
-        Problem { file: file.to_owned(), place, message: message.to_owned(), hint: None }
-    })?;
+    let form: form::Form = serde_saphyr::from_str(text).map_err(|error| Problem::of_yaml(file, error))?;
     form.probe().map_err(|wrong| wrong.in_file(file))
 }
 

@@ -65,7 +65,7 @@ fn observation(say: &mut impl FnMut(&'static str, &str), label: &'static str, se
 /// The command that runs this one probe again.
 pub(super) fn reproduce(report: &Report, case: &CaseReport) -> String {
     let subject = &report.subject;
-    let runtime = match subject.runtime.as_str() {
+    let runtime = match subject.runtime_file.as_ref().unwrap_or(&subject.runtime).as_str() {
         "palisade" => String::new(),
         other => format!(" --runtime {other}"),
     };

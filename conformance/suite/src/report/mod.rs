@@ -60,6 +60,9 @@ pub struct Subject {
     pub version: String,
     /// The runtime's adapter.
     pub runtime: String,
+    /// The file that describes the runtime, where one was brought along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_file: Option<String>,
     /// What the runtime says about its version, where it was asked.
     pub runtime_version: Option<String>,
     /// The way by which the workloads came in.

@@ -18,6 +18,7 @@ pub(crate) fn subject() -> Subject {
     Subject {
         version: "9.9.9".to_owned(),
         runtime: "palisade".to_owned(),
+        runtime_file: None,
         runtime_version: Some("palisade 9.9.9".to_owned()),
         entry: crate::entry::Entry::Run,
         backend: None,

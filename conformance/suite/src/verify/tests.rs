@@ -117,6 +117,7 @@ fn options() -> Options {
         policy_text: None,
         locations: BTreeMap::new(),
         runtime: "palisade".to_owned(),
+        brought: None,
         entry: Entry::Run,
         backend: None,
         custom: Custom::default(),
