@@ -5,7 +5,7 @@
 //! a sandbox keeps others of the same uid away from it. It sleeps until it is killed.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -16,10 +16,16 @@ use super::error::{During, LabError};
 use super::stage::LAB_DECOY;
 use super::world::World;
 
+/// A pid that no process of a sandbox has, below the least `kernel.pid_max` that is usual (32768).
+const FAR: u32 = 20_000;
+
 const ENVIRON_NAME: &str = "DECOY_SECRET";
 
 /// Starts the decoy and notes its pid and its memory address in `world`.
 pub(super) fn start(world: &mut World) -> Result<Child, LabError> {
+    // In the pid namespace of a sandbox its number would be that of another process, if the sandbox had so many: none has. Of this
+    // namespace alone (pid_namespaces(7)); where it cannot be had the number is a low one.
+    let _ = fs::write("/proc/sys/kernel/ns_last_pid", FAR.to_string());
     let decoy = &world.decoy;
     let mut child = Command::new("/proc/self/exe")
         .arg0("decoy")
