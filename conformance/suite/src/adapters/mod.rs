@@ -8,9 +8,17 @@
 
 mod brought;
 mod bubblewrap;
+mod codex;
 mod etc;
+mod firejail;
+mod hakoniwa;
+mod landrun;
+mod minijail;
 mod none;
+mod nsjail;
 mod palisade;
+mod parts;
+mod srt;
 mod unshare;
 
 use std::collections::BTreeMap;
@@ -21,8 +29,15 @@ use std::time::Duration;
 
 pub use brought::Brought;
 pub use bubblewrap::Bubblewrap;
+pub use codex::Codex;
+pub use firejail::Firejail;
+pub use hakoniwa::Hakoniwa;
+pub use landrun::Landrun;
+pub use minijail::Minijail;
 pub use none::None;
+pub use nsjail::Nsjail;
 pub use palisade::Palisade;
+pub use srt::Srt;
 pub use unshare::Unshare;
 
 use palisade_policy::Policy;
@@ -39,7 +54,17 @@ pub const CONTROL: &str = "none";
 type Make = fn() -> Box<dyn Adapter>;
 
 /// The runtimes of others, in the order of their names.
-const OTHERS: &[(&str, Make)] = &[("bubblewrap", || Box::new(Bubblewrap)), ("unshare", || Box::new(Unshare))];
+const OTHERS: &[(&str, Make)] = &[
+    ("bubblewrap", || Box::new(Bubblewrap)),
+    ("codex", || Box::new(Codex)),
+    ("firejail", || Box::new(Firejail)),
+    ("hakoniwa", || Box::new(Hakoniwa)),
+    ("landrun", || Box::new(Landrun)),
+    ("minijail", || Box::new(Minijail::here())),
+    ("nsjail", || Box::new(Nsjail)),
+    ("srt", || Box::new(Srt)),
+    ("unshare", || Box::new(Unshare)),
+];
 
 /// The names of all adapters: ours, the control, and those of others.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -255,6 +280,41 @@ mod tests {
     #[test]
     fn bubblewrap() {
         insta::assert_snapshot!(shown(&Bubblewrap));
+    }
+
+    #[test]
+    fn codex() {
+        insta::assert_snapshot!(shown(&Codex));
+    }
+
+    #[test]
+    fn firejail() {
+        insta::assert_snapshot!(shown(&Firejail));
+    }
+
+    #[test]
+    fn hakoniwa() {
+        insta::assert_snapshot!(shown(&Hakoniwa));
+    }
+
+    #[test]
+    fn landrun() {
+        insta::assert_snapshot!(shown(&Landrun));
+    }
+
+    #[test]
+    fn minijail() {
+        insta::assert_snapshot!(shown(&Minijail::described(1001, 1002)));
+    }
+
+    #[test]
+    fn nsjail() {
+        insta::assert_snapshot!(shown(&Nsjail));
+    }
+
+    #[test]
+    fn srt() {
+        insta::assert_snapshot!(shown(&Srt));
     }
 
     #[test]
