@@ -202,3 +202,33 @@ fn what_is_no_report_is_refused(#[case] text: &str, #[case] why: &str) {
     let error = read::parse("f.json", "f", text.as_bytes()).unwrap_err().to_string();
     assert!(error.starts_with("f.json: ") && error.contains(why), "{error}");
 }
+
+/// As published; and what the schema is there to refuse, it refuses.
+#[test]
+fn as_published() {
+    use crate::report::tests::published::schemas;
+    const PUBLISHED: &str = "conformance/schema/palisade.matrix-1.json";
+    let said_otherwise = [
+        surveyed("c", "available", "filesystem.hidden", "refused"),
+        surveyed("d", "available", "filesystem.hidden", "refused"),
+    ];
+    let then = Matrix::new(Axis::Host, runtimes().into_iter().skip(1)).unwrap();
+    let now = Matrix::new(Axis::Host, runtimes().into_iter().take(3).chain(said_otherwise)).unwrap();
+    let changes = Regressions::between(&then, &now);
+    let mut out = Vec::new();
+    Form::Json.write(&mut out, &now, Some(&changes)).unwrap();
+    let whole: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert!(whole["disagreements"].as_array().is_some_and(|all| !all.is_empty()), "{whole:#}");
+    schemas::json(PUBLISHED, &whole).unwrap();
+    let runtimes = Matrix::new(Axis::Runtime, runtimes()).unwrap();
+    schemas::json(PUBLISHED, &serde_json::from_str(&shown(Form::Json, &runtimes)).unwrap()).unwrap();
+    for (pointer, value) in [
+        ("/schema", serde_json::json!("palisade.matrix/2")),
+        ("/subjects/0/clauses/filesystem.hidden", serde_json::json!({"hold": {}})),
+        ("/disagreements/0", serde_json::json!({})),
+    ] {
+        let mut broken = whole.clone();
+        *broken.pointer_mut(pointer).unwrap() = value;
+        assert!(schemas::json(PUBLISHED, &broken).is_err(), "{pointer}");
+    }
+}
