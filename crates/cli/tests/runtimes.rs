@@ -61,6 +61,64 @@ fn own_probes_in_bubblewrap() {
     assert_eq!(of("own/mount"), "unsupported", "without a filter mount(2) looks at its operands: {found:?}");
 }
 
+/// OCI runtimes, by a bundle: namespaces, capabilities, Docker's filter. That a container outlives its runtime is said.
+fn bundle(runtime: &str) {
+    let found = verdicts(runtime, "posture/*", 0);
+    let of = |id: &str| found[id].0.as_str();
+    for name in ["user", "pid", "net", "ipc", "uts", "mnt", "cgroup"] {
+        assert_eq!(of(&format!("posture/namespace/{name}")), "held", "{found:?}");
+    }
+    for name in ["capabilities", "no-new-privs", "filter", "descriptors", "session"] {
+        assert_eq!(of(&format!("posture/{name}")), "held", "{found:?}");
+    }
+    // Nothing is left to be judged then.
+    let found = verdicts(runtime, "life/supervisor-killed", 3);
+    let (verdict, why) = &found["life/supervisor-killed"];
+    assert_eq!(verdict, "unsupported");
+    assert!(why.contains("outlive its runtime"), "{why}");
+    let found = verdicts(runtime, "work/tmp-*", 0);
+    assert!(found.values().all(|(verdict, _)| verdict == "held"), "{found:?}");
+    // Docker's filter lets other processes be traced, which a policy does not: a breach.
+    let found = verdicts(runtime, "xmem/ptrace/attach-sibling", 1);
+    assert_eq!(found["xmem/ptrace/attach-sibling"].0, "breached", "{found:?}");
+}
+
+#[test]
+fn crun() {
+    bundle("crun");
+}
+
+#[test]
+fn runc() {
+    bundle("runc");
+}
+
+/// podman with a store of the run's own.
+#[test]
+fn podman() {
+    let found = verdicts("podman", "posture/namespace/*", 0);
+    assert!(found.values().all(|(verdict, _)| verdict == "held"), "{found:?}");
+    let found = verdicts("podman", "work/tmp-writable", 0);
+    assert_eq!(found["work/tmp-writable"].0, "held", "{found:?}");
+}
+
+/// systemd-nspawn needs root, and no system manager.
+#[test]
+fn systemd_nspawn() {
+    if !rustix::process::geteuid().is_root() {
+        let mut command = palisade(Path::new("/"));
+        let output = output(command.args(["verify", "--runtime", "systemd-nspawn", "--only", "posture/*"]));
+        assert_eq!(status(&output), 2);
+        assert!(stderr(&output).contains("Need to be root"), "{}", stderr(&output));
+        return;
+    }
+    let found = verdicts("systemd-nspawn", "posture/namespace/*", 0);
+    assert!(found.values().all(|(verdict, _)| verdict == "held"), "{found:?}");
+    // Unless the system manager keeps its unit, nobody ends the container with nspawn.
+    let found = verdicts("systemd-nspawn", "life/supervisor-killed", 1);
+    assert_eq!(found["life/supervisor-killed"].0, "breached", "{found:?}");
+}
+
 /// Namespaces alone leave the host's files to be seen.
 #[test]
 fn unshare() {

@@ -9,6 +9,9 @@
 mod brought;
 mod bubblewrap;
 mod codex;
+mod containers;
+mod crun;
+mod docker;
 mod etc;
 mod firejail;
 mod hakoniwa;
@@ -16,10 +19,18 @@ mod landrun;
 mod minijail;
 mod none;
 mod nsjail;
+mod nspawn;
+mod oci;
 mod palisade;
 mod parts;
+mod podman;
+mod runc;
+mod runsc;
 mod srt;
+mod systemd_run;
+mod trial;
 mod unshare;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,14 +41,21 @@ use std::time::Duration;
 pub use brought::Brought;
 pub use bubblewrap::Bubblewrap;
 pub use codex::Codex;
+pub use crun::Crun;
+pub use docker::Docker;
 pub use firejail::Firejail;
 pub use hakoniwa::Hakoniwa;
 pub use landrun::Landrun;
 pub use minijail::Minijail;
 pub use none::None;
 pub use nsjail::Nsjail;
+pub use nspawn::Nspawn;
 pub use palisade::Palisade;
+pub use podman::Podman;
+pub use runc::Runc;
+pub use runsc::Runsc;
 pub use srt::Srt;
+pub use systemd_run::SystemdRun;
 pub use unshare::Unshare;
 
 use palisade_policy::Policy;
@@ -57,12 +75,19 @@ type Make = fn() -> Box<dyn Adapter>;
 const OTHERS: &[(&str, Make)] = &[
     ("bubblewrap", || Box::new(Bubblewrap)),
     ("codex", || Box::new(Codex)),
+    ("crun", || Box::new(Crun::here())),
+    ("docker", || Box::new(Docker::here())),
     ("firejail", || Box::new(Firejail)),
     ("hakoniwa", || Box::new(Hakoniwa)),
     ("landrun", || Box::new(Landrun)),
     ("minijail", || Box::new(Minijail::here())),
     ("nsjail", || Box::new(Nsjail)),
+    ("podman", || Box::new(Podman::here())),
+    ("runc", || Box::new(Runc::here())),
+    ("runsc", || Box::new(Runsc::here())),
     ("srt", || Box::new(Srt)),
+    ("systemd-nspawn", || Box::new(Nspawn::here())),
+    ("systemd-run", || Box::new(SystemdRun::here())),
     ("unshare", || Box::new(Unshare)),
 ];
 
@@ -122,6 +147,8 @@ pub enum Item {
     Directory(PathBuf),
     /// A file with this content, with the directories above it.
     File(PathBuf, Vec<u8>),
+    /// A symbolic link to this target, with the directories above it.
+    Link(PathBuf, PathBuf),
 }
 
 /// The runtime has no way to say what the policy says.
@@ -235,6 +262,7 @@ mod tests {
         let items = invocation.items.iter().map(|item| match item {
             Item::Directory(path) => format!("\n\n{}/", path.display()),
             Item::File(path, text) => format!("\n\n{}:\n{}", path.display(), String::from_utf8_lossy(text)),
+            Item::Link(path, target) => format!("\n\n{} -> {}", path.display(), target.display()),
         });
         let items: String = items.collect();
         format!("cd {}\nenv {:?}\n{}{items}", invocation.cwd.display(), invocation.env, words.join("\n"))
@@ -315,6 +343,46 @@ mod tests {
     #[test]
     fn srt() {
         insta::assert_snapshot!(shown(&Srt));
+    }
+
+    #[test]
+    fn crun() {
+        insta::assert_snapshot!("crun_as_root", shown(&Crun::described(0)));
+        insta::assert_snapshot!("crun_as_an_ordinary_user", shown(&Crun::described(1001)));
+    }
+
+    #[test]
+    fn runc() {
+        insta::assert_snapshot!("runc_as_root", shown(&Runc::described(0)));
+        insta::assert_snapshot!("runc_as_an_ordinary_user", shown(&Runc::described(1001)));
+    }
+
+    #[test]
+    fn runsc() {
+        insta::assert_snapshot!("runsc_as_root", shown(&Runsc::described(0)));
+        insta::assert_snapshot!("runsc_as_an_ordinary_user", shown(&Runsc::described(1001)));
+    }
+
+    #[test]
+    fn docker() {
+        insta::assert_snapshot!(shown(&Docker::described()));
+    }
+
+    #[test]
+    fn podman() {
+        insta::assert_snapshot!("podman_as_root", shown(&Podman::described(0)));
+        insta::assert_snapshot!("podman_as_an_ordinary_user", shown(&Podman::described(1001)));
+    }
+
+    #[test]
+    fn systemd_nspawn() {
+        insta::assert_snapshot!(shown(&Nspawn::described()));
+    }
+
+    #[test]
+    fn systemd_run() {
+        insta::assert_snapshot!("systemd_run_as_root", shown(&SystemdRun::described(true)));
+        insta::assert_snapshot!("systemd_run_as_an_ordinary_user", shown(&SystemdRun::described(false)));
     }
 
     #[test]

@@ -155,32 +155,42 @@ fn opened(name: &str) -> Probe {
     Probe::denies(format!("proc/read/{}", words(name)), High)
         .serves("filesystem.base", "PROC-3")
         .requires("what procfs tells about kernel and hardware cannot be opened")
-        .script([control!("read_file", "/proc/uptime"), attempt!("open", path, O_RDONLY | O_NONBLOCK)])
-        .expect(Denied.or(Absent))
-        .outside(Outside::succeeds())
+        .script([
+            control!("read_file", "/proc/uptime"),
+            attempt!("open", path, O_RDONLY | O_NONBLOCK),
+            opened_from(1),
+        ])
+        .expect(Expect::data_lacks(PROCFS).or(Denied).or(Absent))
+        .outside(Outside::Shows(Expect::data_contains(PROCFS)))
+}
+
+/// What the file that a statement has opened belongs to: some sandboxes show an empty file of elsewhere in the place of one.
+fn opened_from(statement: usize) -> palisade_probe::script::Statement {
+    attempt!("statfs", text([Piece::from("/proc/self/fd/"), Piece::Result(statement)]))
 }
 
 /// Ways around a mask, or to its removal. Where they get through they change nothing.
 fn around_masks() -> Vec<Probe> {
-    let read = |path: &'static str| vec![attempt!("open", path, O_RDONLY)];
+    let read = |path: &'static str| vec![attempt!("open", path, O_RDONLY), opened_from(1)];
     let target = "/proc/interrupts";
     let ways = [
         ("self-root", read("/proc/self/root/proc/interrupts")),
         ("thread-self-root", read("/proc/thread-self/root/proc/interrupts")),
         ("dotdot", read("/proc/self/../interrupts")),
-        ("cwd", vec![attempt!("sys", SYS_chdir, "/proc"), attempt!("open", "interrupts", O_RDONLY)]),
+        (
+            "cwd",
+            vec![
+                attempt!("sys", SYS_chdir, "/proc"),
+                attempt!("open", "interrupts", O_RDONLY),
+                opened_from(2),
+            ],
+        ),
         (
             "o-path-reopen",
             vec![
                 attempt!("open", target, O_PATH),
                 attempt!("open", text([Piece::from("/proc/self/fd/"), Piece::Result(1)]), O_RDONLY),
-            ],
-        ),
-        (
-            "symlink",
-            vec![
-                attempt!("unlink", "/tmp/palisade-mask"),
-                attempt!("link_and_read", "sym", target, "/tmp/palisade-mask"),
+                opened_from(2),
             ],
         ),
     ];
@@ -191,10 +201,23 @@ fn around_masks() -> Vec<Probe> {
             .serves("filesystem.base", "PROC-5")
             .requires("a mask cannot be walked around")
             .script(script)
-            .expect(Denied.or(Absent))
-            .outside(Outside::succeeds())
+            .expect(Expect::data_lacks(PROCFS).or(Denied).or(Absent))
+            .outside(Outside::Shows(Expect::data_contains(PROCFS)))
     };
     let mut probes: Vec<Probe> = ways.into_iter().map(one).collect();
+    probes.push(
+        Probe::denies("proc/mask-bypass/symlink", High)
+            .serves("filesystem.base", "PROC-5")
+            .requires("a mask cannot be walked around")
+            .script([
+                control!("read_file", "/proc/uptime"),
+                attempt!("unlink", "/tmp/palisade-mask"),
+                attempt!("link_and_read", "sym", target, "/tmp/palisade-mask"),
+            ])
+            // Of what a mask shows nothing can be read.
+            .expect(Denied.or(Absent).or(Returns(0)))
+            .outside(Outside::succeeds()),
+    );
     // The mode and the owner that the file has anyway.
     let changes = [
         ("chmod", attempt!("sys", SYS_chmod, target, 0o444)),

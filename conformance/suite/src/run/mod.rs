@@ -15,7 +15,7 @@ pub mod place;
 pub(crate) mod planned;
 pub mod process;
 pub mod read;
-mod scratch;
+pub(crate) mod scratch;
 pub mod stage;
 mod streams;
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::no_fork_meanwhile;
@@ -10,10 +11,10 @@ use crate::lab::world::BASE;
 
 /// The directory of one run, of which nothing is left when it is dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 /// Where the run with this nonce has it, whether or not it asks for one.
-pub(super) fn directory(nonce: &str) -> PathBuf {
+pub(crate) fn directory(nonce: &str) -> PathBuf {
     Path::new(BASE).join("runtimes").join(nonce)
 }
 
@@ -22,7 +23,7 @@ impl Scratch {
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn with(nonce: &str, invocation: &Invocation) -> io::Result<Self> {
+    pub(crate) fn with(nonce: &str, invocation: &Invocation) -> io::Result<Self> {
         let scratch = Self(directory(nonce));
         for item in &invocation.items {
             match item {
@@ -31,6 +32,10 @@ impl Scratch {
                     path.parent().map_or(Ok(()), fs::create_dir_all)?;
                     let _alone = no_fork_meanwhile();
                     fs::write(path, content)?;
+                }
+                Item::Link(path, target) => {
+                    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                    symlink(target, path)?;
                 }
             }
         }
