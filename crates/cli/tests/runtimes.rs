@@ -119,6 +119,72 @@ fn systemd_nspawn() {
     assert_eq!(found["life/supervisor-killed"].0, "breached", "{found:?}");
 }
 
+/// Whether a runtime is here and works; it says why not. One that `ci/test` installs has to, for whom it can work.
+fn is_here(runtime: &str, must: bool) -> bool {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = palisade(directory.path());
+    let output = output(command.args(["verify", "--runtime", runtime, "--only", "posture/no-new-privs"]));
+    if status(&output) != 2 {
+        return true;
+    }
+    let must = must && std::env::var_os("PALISADE_MUST_WORK").is_some_and(|value| value == "1");
+    assert!(!must, "{runtime} must work: {}", stderr(&output));
+    eprintln!("not run: {}", stderr(&output).trim());
+    false
+}
+
+/// Those of the namespaces of these kinds that are held.
+fn held_namespaces<'a>(runtime: &str, kinds: &[&'a str], code: i32) -> Vec<&'a str> {
+    let found = verdicts(runtime, "posture/namespace/*", code);
+    let held = |kind: &&str| found[&format!("posture/namespace/{kind}")].0 == "held";
+    kinds.iter().copied().filter(held).collect()
+}
+
+/// firejail works for root here: it is set-user-id root, and an ordinary user's lab has no such root. A process of its own that has
+/// every capability stays in the sandbox.
+#[test]
+fn firejail() {
+    let root = rustix::process::geteuid().is_root();
+    if !is_here("firejail", root) {
+        return;
+    }
+    let kinds = ["ipc", "mnt", "net", "pid", "uts"];
+    assert_eq!(held_namespaces("firejail", &kinds, 0), kinds);
+    let found = verdicts("firejail", "posture/capabilities", 1);
+    assert!(found["posture/capabilities"].1.contains("CapEff"), "{found:?}");
+}
+
+/// codex and srt are bubblewrap with settings of their own; hakoniwa makes its namespaces itself. `scripts/peers` installs them.
+#[test]
+fn codex() {
+    if is_here("codex", false) {
+        let kinds = ["ipc", "mnt", "net", "pid", "user"];
+        assert_eq!(held_namespaces("codex", &kinds, 0), kinds);
+        let found = verdicts("codex", "posture/capabilities", 0);
+        assert_eq!(found["posture/capabilities"].0, "held", "{found:?}");
+    }
+}
+
+#[test]
+fn srt() {
+    if is_here("srt", false) {
+        let kinds = ["mnt", "net", "pid", "user"];
+        assert_eq!(held_namespaces("srt", &kinds, 0), kinds);
+        let found = verdicts("srt", "posture/namespace/ipc", 3);
+        assert!(found["posture/namespace/ipc"].1.contains("makes no ipc namespace"), "{found:?}");
+    }
+}
+
+#[test]
+fn hakoniwa() {
+    if is_here("hakoniwa", false) {
+        let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+        assert_eq!(held_namespaces("hakoniwa", &kinds, 0), kinds);
+        let found = verdicts("hakoniwa", "posture/no-new-privs", 0);
+        assert_eq!(found["posture/no-new-privs"].0, "held", "{found:?}");
+    }
+}
+
 /// Namespaces alone leave the host's files to be seen.
 #[test]
 fn unshare() {

@@ -8,8 +8,8 @@ use std::process::Command;
 use palisade_policy::{Access, Base, NetworkMode, Policy};
 
 use super::parts::{
-    ETC, as_bubblewrap, limited, no_groups, no_ids, no_namespaces, present, program, rarely, rules, timed,
-    tried, with_environment, without_groups,
+    as_bubblewrap, limited, no_groups, no_ids, no_namespaces, program, rarely, rules, timed, tried,
+    with_environment, without_groups,
 };
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, Item, PolicySource};
 use crate::lab::world::BASE;
@@ -19,6 +19,20 @@ const OUT_OF_TIME: i32 = 124;
 
 /// The name of the profile.
 const PROFILE: &str = "palisade";
+
+/// Files of /etc that programs do not need, and that tell what others must not know.
+const SECRETS: &[&str] = &[
+    "/etc/cron.d",
+    "/etc/crontab",
+    "/etc/environment",
+    "/etc/fstab",
+    "/etc/gshadow",
+    "/etc/shadow",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+];
 
 /// `codex` as found in `PATH`.
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +113,9 @@ fn profile(policy: &Policy, case: Case<'_>) -> Result<String, Inexpressible> {
         let _ = writeln!(text, "\"{quoted}\" = \"{access}\"");
     };
     if policy.filesystem.base == Base::Host {
-        // The system's directories, of which /etc only what programs need. What is more specific wins.
+        // The system's directories, with the whole of /etc: through one that is denied nobody gets to a file in it that is allowed.
         may(":minimal", "read");
-        may("/etc", "deny");
-        present(ETC).for_each(|path| may(path, "read"));
+        SECRETS.iter().for_each(|path| may(path, "deny"));
     }
     may("/tmp", "write");
     for (access, path) in rules(policy, case)? {

@@ -7,7 +7,7 @@ use std::process::Command;
 use palisade_policy::{Access, Base, NetworkMode, Policy};
 
 use super::etc;
-use super::parts::{PATH, present, program, rarely, rules, tried, whole_seconds, without_groups};
+use super::parts::{PATH, cannot_all, present, program, rarely, rules, tried, whole_seconds, without_groups};
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
 
 /// Exit code for its own failures.
@@ -61,9 +61,7 @@ impl Adapter for Hakoniwa {
         say(&["--rootfs", "none"]);
         if policy.filesystem.base == Base::Host {
             say(&["--bindmount-ro", "/usr:/usr"]);
-            for link in
-                ["usr/bin:/bin", "usr/lib:/lib", "usr/lib64:/lib64", "usr/sbin:/sbin", "/tmp:/var/tmp"]
-            {
+            for link in ["usr/bin:/bin", "usr/lib:/lib", "usr/lib64:/lib64", "usr/sbin:/sbin"] {
                 say(&["--symlink", link]);
             }
             present(etc::OF_HOST).for_each(|path| say(&["--bindmount-ro", &format!("{path}:{path}")]));
@@ -73,6 +71,8 @@ impl Adapter for Hakoniwa {
             }
         }
         say(&["--devfs", "/dev", "--tmpfs", "/tmp"]);
+        // It makes a link only in a directory that is there.
+        say(&["--dir", "/var", "--symlink", "/tmp:/var/tmp"]);
         for (access, path) in rules(policy, case)? {
             let path = path.display();
             match access {
@@ -106,6 +106,13 @@ impl Adapter for Hakoniwa {
         };
         rarely(policy, &mut cannot);
         cannot("filesystem.tmp", "its tmpfs takes no size");
+        cannot("res/tmpfs/*", "its tmpfs takes no size");
+        let streams = ["fd/std*-reopen-*", "fd/std*-device-*"];
+        cannot_all(&mut cannot, &streams, "it hands on the caller's own standard streams");
+        cannot_all(&mut cannot, &["mnt/noexec", "fs/exec/*"], "what it mounts cannot be said to be noexec");
+        cannot("ns/domainname-own", "it sets no NIS domain name");
+        cannot("net/loopback/own-*", "it leaves the loopback of its network namespace down");
+        cannot("life/time/*", "at its limit of time it ends with 137, as after any kill");
         let groups = "it makes a control group only through the service manager of a host (--cgroup-*)";
         cannot("resources.processes", groups);
         for (clause, asked) in [
