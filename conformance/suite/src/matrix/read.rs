@@ -169,8 +169,16 @@ fn verified(label: &str, document: Verified) -> Input {
 fn surveyed(label: &str, document: Surveyed) -> Input {
     let findings = document.findings.into_iter().map(|Found { id, finding }| (id, finding)).collect();
     let predicted = document.policy.map(|Predicted { name, clauses }| {
-        let clauses = clauses.into_iter().map(|PredictedClause { clause, status }| (clause, status));
-        (name, clauses.collect())
+        let mut said: BTreeMap<String, String> = BTreeMap::new();
+        // Of several entries the least that is said of any: all of them are one cell.
+        let least = |status: &str| (status != "refused", status == "enforced");
+        for PredictedClause { clause, status } in clauses {
+            match said.get(family(&clause)) {
+                Some(other) if least(other) <= least(&status) => {}
+                _ => drop(said.insert(family(&clause).to_owned(), status)),
+            }
+        }
+        (name, said)
     });
     let host = Host { findings, predicted: predicted.into_iter().collect() };
     Input { hosts: BTreeMap::from([(label.to_owned(), host)]), ..Input::default() }

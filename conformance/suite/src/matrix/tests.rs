@@ -146,6 +146,27 @@ fn a_host_that_says_otherwise(#[case] predicted: &str, #[case] verdict: &str, #[
     assert_eq!(shown(Form::Text, &matrix).contains("Otherwise than the host said"), otherwise);
 }
 
+/// Entries of one clause are one cell; the least that was said of any counts.
+#[test]
+fn what_was_said_of_entries() {
+    let text = |first: &str, second: &str| {
+        format!(
+            r#"{{"schema":"palisade.host/1","policy":{{"name":"default","clauses":[
+            {{"clause":"filesystem.read_only[0]","status":"{first}"}},{{"clause":"filesystem.read_only[1]","status":"{second}"}}]}}}}"#
+        )
+    };
+    for (first, second, least) in [
+        ("enforced", "downgraded", "downgraded"),
+        ("refused", "downgraded", "refused"),
+        ("enforced", "enforced", "enforced"),
+    ] {
+        for text in [text(first, second), text(second, first)] {
+            let input = read::parse("h", "h", text.as_bytes()).unwrap();
+            assert_eq!(input.hosts["h"].predicted["default"]["filesystem.read_only"], least);
+        }
+    }
+}
+
 #[test]
 fn hosts_by_what_they_say() {
     let inputs = [
