@@ -1,4 +1,10 @@
-//! Patterns over probe ids: `*` stands for any run of characters, `/` included. Nothing else is special.
+//! Patterns over probe ids: `*` stands for any run of characters, `/` included. Nothing else is special, but that commas stand
+//! between the patterns of a list.
+
+/// Whether `id` matches one of `patterns`, which commas separate.
+pub fn matches_any(patterns: &str, id: &str) -> bool {
+    patterns.split(',').any(|pattern| matches(pattern, id))
+}
 
 /// Whether `id` matches `pattern` as a whole.
 pub fn matches(pattern: &str, id: &str) -> bool {
@@ -17,7 +23,7 @@ pub fn matches(pattern: &str, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, matches_any};
     use rstest::rstest;
 
     #[rstest]
@@ -36,5 +42,14 @@ mod tests {
     #[case("net/*/v4", "net/tcp/v4/x", false)]
     fn whole_id(#[case] pattern: &str, #[case] id: &str, #[case] expected: bool) {
         assert_eq!(matches(pattern, id), expected);
+    }
+
+    #[rstest]
+    #[case("fs/read,ns/*", "ns/own/cgroup", true)]
+    #[case("fs/read,ns/*", "fs/read", true)]
+    #[case("fs/read,ns/*", "fs/readable", false)]
+    #[case("fs/read,", "fs/write", false)]
+    fn one_of_several(#[case] patterns: &str, #[case] id: &str, #[case] expected: bool) {
+        assert_eq!(matches_any(patterns, id), expected);
     }
 }

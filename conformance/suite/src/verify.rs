@@ -116,7 +116,7 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// Probes that the caller has brought along.
     pub custom: Custom,
-    /// A pattern over probe ids.
+    /// Patterns over probe ids, separated by commas.
     pub only: Option<String>,
     /// A clause of the policy, or one without the numbers of its entries.
     pub clause: Option<String>,
@@ -313,7 +313,7 @@ fn deviations(options: &Options) -> Result<Vec<known::Deviation>, Failure> {
 fn select(options: &Options, world: &World) -> Result<Vec<Probe>, Failure> {
     let mut probes = catalogued(options, world);
     match (&options.only, options.tier) {
-        (Some(pattern), _) => probes.retain(|probe| glob::matches(pattern, &probe.id)),
+        (Some(patterns), _) => probes.retain(|probe| glob::matches_any(patterns, &probe.id)),
         (None, Selection::Soak) => {}
         (None, _) => probes.retain(|probe| probe.tier != Tier::Soak),
     }
@@ -561,7 +561,7 @@ fn report(
 fn compared(options: &Options, baseline: &Baseline, cases: &[CaseReport], all: &[Probe]) -> Comparison {
     let now = cases.iter().map(|case| (case.id.clone(), case.verdict.kind())).collect();
     let asked = |id: &str| {
-        options.only.as_ref().is_none_or(|pattern| glob::matches(pattern, id))
+        options.only.as_ref().is_none_or(|patterns| glob::matches_any(patterns, id))
             && options.shard.is_none_or(|shard| shard.takes(id))
     };
     baseline.comparison(&now, |id| asked(id) && !all.iter().any(|probe| probe.id == id))

@@ -234,8 +234,8 @@ pub(crate) enum ProbesVerb {
         /// Probes of your own: a file in YAML, or a directory of files *.yaml
         #[arg(long, value_name = "FILE|DIR")]
         probes: Vec<PathBuf>,
-        /// Only probes whose id matches
-        #[arg(long, value_name = "GLOB")]
+        /// Only probes whose id matches, or one of several patterns with commas between them
+        #[arg(long, value_name = "GLOB,...")]
         only: Option<String>,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
@@ -375,8 +375,8 @@ pub(crate) struct Verify {
     /// Probes of your own besides those of the catalogue: a file in YAML, or a directory of files *.yaml; may be given several times
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) probes: Vec<PathBuf>,
-    /// Only probes whose id matches
-    #[arg(long, value_name = "GLOB")]
+    /// Only probes whose id matches, or one of several patterns with commas between them
+    #[arg(long, value_name = "GLOB,...")]
     pub(crate) only: Option<String>,
     /// Only probes of this clause of the policy: filesystem.hidden, or filesystem.hidden[2] for one of its entries
     #[arg(long, value_name = "CLAUSE")]

@@ -24,7 +24,7 @@ pub(crate) fn probes(arguments: &Probes) -> ExitCode {
     match &arguments.verb {
         ProbesVerb::List { only, .. } => {
             let pattern = only.as_deref().unwrap_or("*");
-            probes.retain(|probe| glob::matches(pattern, &probe.id));
+            probes.retain(|probe| glob::matches_any(pattern, &probe.id));
             if probes.is_empty() {
                 message::error(format!("no probe matches {pattern:?}"), Some(all));
                 return suite::ExitCode::Inconclusive.into();
