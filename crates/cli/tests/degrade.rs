@@ -121,6 +121,21 @@ fn without_landlock_the_second_layer_is_told_to_be_absent() {
     assert_eq!(absent(&covered(directory.path(), "filesystem.base")), !has_landlock);
 }
 
+/// As on Linux 5.10, which `scripts/kernels` really boots: trees cannot be made read-only at once, so nothing runs.
+#[test]
+fn without_mount_attributes_nothing_runs() {
+    let directory = workspace();
+    let old = || set_mode_filter(&less::filter(less::MOUNT_SETATTR, less::NO_SUCH_CALL)).expect("installed");
+    let run = under(old, directory.path(), "default");
+    nothing_ran(directory.path(), &run);
+    let told = stderr(&run);
+    assert!(told.contains("mount_setattr: ENOSYS") && told.contains("older than Linux 5.12"), "{told}");
+
+    // The control.
+    let run = under(|| {}, directory.path(), "default");
+    assert_eq!((stdout(&run).as_str(), status(&run)), ("ran\n", 0), "{}", stderr(&run));
+}
+
 /// The kernel allows one filter with a listener for each process: where somebody has put one around `palisade`, what is
 /// refused cannot be heard of, and that is told; the run is none the worse.
 #[test]

@@ -196,7 +196,7 @@ fn namespaces_that_are_forbidden_are_told(#[case] kind: &str, #[case] id: &str) 
 #[case::landlock(less::LANDLOCK_CREATE_RULESET, less::NO_SUCH_CALL, "landlock/files", "absent")]
 #[case::io_uring(425, 0x0005_0001, "surface/io-uring", "unavailable")]
 #[case::mseal(462, less::NO_SUCH_CALL, "hardening/mseal", "absent")]
-#[case::mount_attributes(442, less::NO_SUCH_CALL, "mounts/attributes", "absent")]
+#[case::mount_attributes(less::MOUNT_SETATTR, less::NO_SUCH_CALL, "mounts/attributes", "absent")]
 #[case::user_namespaces(435, less::NO_SUCH_CALL, "namespaces/user", "absent")]
 #[case::killed(425, 0x8000_0000, "surface/io-uring", "unavailable")]
 fn what_a_filter_takes_away_is_told(

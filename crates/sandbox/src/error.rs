@@ -5,7 +5,7 @@ use std::io;
 use palisade_host::SurveyError;
 use palisade_plan::Refusal;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_SUCH_CALL};
 use crate::prepare::PrepareError;
 use crate::registry::NameError;
 
@@ -43,6 +43,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Launch(failure) => failure.hint,
+            Self::Prepare(PrepareError::Source { errno, .. }) if *errno == rustix::io::Errno::NOSYS => {
+                Some(NO_SUCH_CALL)
+            }
             Self::Survey(_) => Some("/proc must be mounted"),
             Self::Name(NameError::Unknown(_) | NameError::Taken(_)) => Some("`palisade ps` lists what runs"),
             Self::Refused(_) | Self::Name(_) | Self::Prepare(_) | Self::Io(_) => None,

@@ -4,6 +4,10 @@ use std::fmt;
 
 use palisade_sys::Errno;
 
+/// The hint of a step whose call the kernel does not have: open_tree(2) and mount_setattr(2) are the newest that a plan needs.
+pub(crate) const NO_SUCH_CALL: &str =
+    "the kernel is older than Linux 5.12, or a filter around this keeps the call away; see `palisade host`";
+
 /// A step that failed before the workload's first instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -109,6 +109,9 @@ pub(crate) fn filter(call: u32, answer: u32) -> [SockFilter; 4] {
 /// landlock_create_ruleset(2), the same on every architecture.
 pub(crate) const LANDLOCK_CREATE_RULESET: u32 = 444;
 
+/// mount_setattr(2), which Linux 5.12 brought.
+pub(crate) const MOUNT_SETATTR: u32 = 442;
+
 /// SECCOMP_RET_ERRNO with ENOSYS, as a kernel without the call answers.
 pub(crate) const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
 

@@ -5,7 +5,7 @@ use palisade_sys::process::WaitStatus;
 
 use super::Supervisor;
 use crate::channel::{Message, Part};
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_SUCH_CALL};
 use crate::outcome::Ending;
 
 impl Supervisor<'_> {
@@ -64,6 +64,7 @@ fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure 
         (_, rustix::io::Errno::NOSPC) => {
             Some("a limit of mounts or namespaces is reached (/proc/sys/fs/mount-max, /proc/sys/user)")
         }
+        (_, rustix::io::Errno::NOSYS) => Some(NO_SUCH_CALL),
         (Part::Source, rustix::io::Errno::ACCESS) => Some("the caller may not search a directory above it"),
         _ => None,
     };
