@@ -288,6 +288,11 @@ pub enum Kind {
 }
 
 impl HostFacts {
+    /// Why something that is only done in namespaces cannot be done, if it could be tried: where there are none, that is the reason.
+    pub fn reason_inside<'a>(&self, ability: &'a Ability) -> Option<&'a str> {
+        ability.reason().filter(|_| self.namespaces == Ability::Available)
+    }
+
     /// What stands at `path`, which must be one of the paths that the facts were collected for.
     pub fn path(&self, path: &Path) -> Option<&PathFact> {
         self.paths.get(path)

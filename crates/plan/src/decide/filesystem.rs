@@ -43,14 +43,14 @@ pub(super) fn filesystem(
     draft: &mut Draft,
 ) -> Layout {
     let filesystem = &policy.filesystem;
-    if let Some(reason) = facts.mount_attributes.reason() {
+    if let Some(reason) = facts.reason_inside(&facts.mount_attributes) {
         draft.refuse(
             &BASE,
             format!("read-only trees need mount_setattr(2): {reason}"),
             Some("Linux 5.12 or newer"),
         );
     }
-    if let Some(reason) = facts.procfs.reason() {
+    if let Some(reason) = facts.reason_inside(&facts.procfs) {
         draft.refuse(
             &BASE,
             format!("no procfs can be mounted in a new pid namespace: {reason}"),

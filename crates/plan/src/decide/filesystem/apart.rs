@@ -37,7 +37,7 @@ impl<'a> Apart<'a> {
     ) -> Self {
         let (kind, size) = (filesystem.workspace, filesystem.disk);
         if kind == Workspace::Overlay
-            && let Some(reason) = facts.overlay.reason()
+            && let Some(reason) = facts.reason_inside(&facts.overlay)
         {
             draft.refuse(
                 &WORKSPACE,
