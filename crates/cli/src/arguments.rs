@@ -378,7 +378,7 @@ pub(crate) struct Verify {
     /// Only probes whose id matches, or one of several patterns with commas between them
     #[arg(long, value_name = "GLOB,...")]
     pub(crate) only: Option<String>,
-    /// Only probes of this clause of the policy: filesystem.hidden, or filesystem.hidden[2] for one of its entries
+    /// Only probes of this clause of the policy: `filesystem.hidden`, or `filesystem.hidden[2]` for one of its entries
     #[arg(long, value_name = "CLAUSE")]
     pub(crate) clause: Option<String>,
     /// How much of the catalogue: a few seconds' worth, all but what is slow, what is slow too, or what may weigh on the machine (limits of
