@@ -61,26 +61,18 @@ def said(path):
 
 
 def predicted(base):
-    """What `palisade host --policy` says; of a program that has no such flag, what `palisade plan` says."""
+    """What `palisade host --policy` says."""
     told = (document(base.with_name(base.name + ".host.json")) or {}).get("policy")
-    if told is not None:
-        refusals = "; ".join(f"{refusal['clause']}: {refusal['why']}" for refusal in told["refusals"])
-        clauses = {entry["clause"]: (entry["status"], entry.get("why")) for entry in told["clauses"]}
-        outcome = told["outcome"]
-    else:
-        plan = document(base.with_name(base.name + ".plan.json"))
-        if text(base.with_name(base.name + ".plan.status")) != "0" or plan is None:
-            return {"outcome": "refused", "why": said(base.with_name(base.name + ".plan.err"))}
-        statuses = {entry["clause"]: entry["status"] for entry in plan["coverage"]}
-        clauses = {
-            clause: (status, None) if isinstance(status, str) else ("downgraded", status["downgraded"])
-            for clause, status in statuses.items()
-        }
-        outcome = "enforced" if all(status == "enforced" for status, _ in clauses.values()) else "partly"
-    if outcome == "refused":
-        return {"outcome": outcome, "why": steady(refusals)}
-    words = {clause: status + (f": {steady(why)}" if why else "") for clause, (status, why) in sorted(clauses.items())}
-    return {"outcome": outcome, "clauses": words}
+    if told is None:
+        return {"outcome": "unknown", "why": said(base.with_name(base.name + ".host.err"))}
+    if told["outcome"] == "refused":
+        refusals = [f"{refusal['clause']}: {refusal['why']}" for refusal in told["refusals"]]
+        return {"outcome": told["outcome"], "why": steady("; ".join(refusals))}
+    clauses = {
+        entry["clause"]: steady(entry["status"] + (f": {entry['why']}" if "why" in entry else ""))
+        for entry in told["clauses"]
+    }
+    return {"outcome": told["outcome"], "clauses": dict(sorted(clauses.items()))}
 
 
 def ran(base):
@@ -110,18 +102,10 @@ def observed(base):
     return seen
 
 
-def facts(path):
-    """Of what `palisade host` says, what policies depend on."""
-    host = document(path)
-    if host is None:
-        return {"said": said(path.with_suffix(".err"))}
-    host = host.get("facts", host)
-    keys = ("namespaces", "mount_attributes", "procfs", "overlay", "seccomp", "landlock_abi")
-    brief = {key: host[key] for key in keys}
-    brief["cgroups"] = [
-        {key: group[key] for key in ("version", "ability", "controllers")} for group in host["cgroups"]
-    ]
-    return brief
+def findings(path):
+    """What `palisade host` finds: of each finding its status, and with what value."""
+    found = (document(path) or {}).get("findings", [])
+    return {finding["id"]: steady(f"{finding['status']}: {finding.get('value', '')}") for finding in found}
 
 
 def switch(line):
@@ -135,7 +119,8 @@ def switch(line):
 
 def condense(directory):
     version, package, *_ = text(directory / "of").split()
-    axes = {}
+    # Of the other axes only what is found otherwise than on the first.
+    axes, first = {}, {}
     for axis, what in map(switch, text(directory / "axes").splitlines()):
         place = directory / axis
         if not place.exists():
@@ -149,9 +134,12 @@ def condense(directory):
             of_user = place / user
             if not (of_user / "host.json").exists():
                 continue
-            bases = sorted(path.with_name(path.name.removesuffix(".plan.json")) for path in of_user.glob("*.plan.json"))
+            bases = sorted(path.with_name(path.name.removesuffix(".run.status")) for path in of_user.glob("*.run.status"))
             runs = {base.name: {"predicted": predicted(base), "run": ran(base), "verify": observed(base)} for base in bases}
-            entry[user] = {"host": facts(of_user / "host.json"), "policies": runs}
+            found = findings(of_user / "host.json")
+            known = first.setdefault(user, found if axis == "base" else {})
+            host = {id: words for id, words in found.items() if axis == "base" or known.get(id) != words}
+            entry[user] = {"host": host, "policies": runs}
     release = text(directory / "base" / "root" / "release")
     kernel = {"release": release, "version": version, "package": package, "date": text(directory / "date")}
     json.dump({"kernel": kernel, "axes": axes}, sys.stdout, indent=1)
@@ -180,7 +168,7 @@ def cell(entry, user):
 
 def brief(words):
     """A refusal without hints, without where a policy says it, and without which step and path came first."""
-    parts = [part for part in words.split("; ") if not part.startswith(("hint: ", "degraded: "))]
+    parts = [part for part in words.split("; hint: ")[0].split("; ") if not part.startswith("degraded: ")]
     parts = [re.sub(r"^(\S+:\d+:\d+: |step \d+, )", "", part) for part in parts]
     return "; ".join(re.sub(r"^mount bind [^:]*: ", "mount bind: ", part) for part in parts)
 
@@ -188,7 +176,7 @@ def brief(words):
 PAGE = """# The kernel matrix
 
 What each clause of a policy gets on a kernel, predicted and observed: `scripts/kernels` boots these kernels of Debian in QEMU and asks there, as
-root and as an ordinary user, `palisade plan` what is to be expected, `palisade run` whether anything starts, and `palisade verify` what is so. Each
+root and as an ordinary user, `palisade host --policy` what is to be expected, `palisade run` whether anything starts, and `palisade verify` what is so. Each
 axis switches one thing off. The data are beside this page, one file a kernel; `cargo test -p palisade-conformance --test kernels` compares what was
 predicted with what was seen: what is enforced has nothing breached, over-blocked or inconclusive, what is refused has not run and says the same cause, and
 what is enforced in part was declared so. Made by
@@ -199,7 +187,7 @@ what is enforced in part was declared so. Made by
 `limits` and `share` are `limits.yaml` and `share.yaml` here: memory, processes, processor time and the share of the processors, by control groups of version 2.
 Counts are of probes; *unsupported* is what the kernel cannot show or what the runtime itself said that it cannot do.
 
-| series | kernel | package | date | Landlock ABI |
+| series | kernel | package | date | Landlock |
 |---|---|---|---|---|
 """
 
@@ -210,8 +198,8 @@ def page(directory):
     print(PAGE.format(series=" ".join(kernels)), end="")
     for series, data in kernels.items():
         kernel = data["kernel"]
-        abi = data["axes"]["base"]["root"]["host"].get("landlock_abi", "?")
-        print(f"| {series} | {kernel['version']} | {kernel['package']} | {kernel['date']} | {abi or 'none'} |")
+        abi = data["axes"]["base"]["root"]["host"]["landlock/files"]
+        print(f"| {series} | {kernel['version']} | {kernel['package']} | {kernel['date']} | {abi.removeprefix('available: ')} |")
     for user, who in (("root", "root"), ("user", "an ordinary user with a group of his own")):
         print(f"\n## As {who}\n\n| axis | " + " | ".join(kernels) + " |\n|---" * (1) + "|---" * len(kernels) + "|")
         axes = [axis for data in kernels.values() for axis in data["axes"]]

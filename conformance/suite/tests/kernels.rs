@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 /// The kernels that are committed.
-const SERIES: [&str; 2] = ["5.10", "7.3"];
+const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 
 /// The axes that each kernel must have, or must be known not to have.
 const AXES: [&str; 8] = [
@@ -194,6 +194,35 @@ fn nothing_is_missing_from_the_matrix() {
             let absent = text(&entry["absent"]).starts_with("no such switch");
             let both = ["root", "user"].iter().all(|user| !entry[user]["policies"]["default"].is_null());
             assert!(absent != both, "{series}, {axis}: {entry}");
+        }
+    }
+}
+
+/// What is switched off is found to be off: else an axis would show what the one without it does.
+#[test]
+fn what_was_switched_off_is_off() {
+    let off = [
+        ("unprivileged_userns_clone", "user", "namespaces/user", "unavailable: "),
+        ("max_user_namespaces", "root", "namespaces/user", "unavailable: "),
+        ("max_user_namespaces", "user", "namespaces/user", "unavailable: "),
+        ("io_uring_disabled", "root", "surface/io-uring", "unavailable: "),
+        ("io_uring_disabled", "user", "surface/io-uring", "unavailable: "),
+        ("ptrace_scope", "root", "lsm/yama", "available: kernel.yama.ptrace_scope 2"),
+        ("ptrace_scope", "user", "lsm/yama", "available: kernel.yama.ptrace_scope 2"),
+        ("landlock", "root", "landlock/files", "absent: "),
+        ("landlock", "user", "landlock/files", "absent: "),
+        ("ia32_emulation", "root", "surface/ia32", "absent: "),
+        ("ia32_emulation", "user", "surface/ia32", "absent: "),
+        ("cgroup_disable", "root", "cgroups/memory", "absent: "),
+        ("cgroup_disable", "user", "cgroups/pids", "absent: "),
+    ];
+    for (series, kernel) in &kernels(committed()) {
+        for (axis, user, finding, wanted) in off {
+            let entry = &kernel["axes"][axis];
+            if entry["absent"].is_null() {
+                let found = text(&entry[user]["host"][finding]);
+                assert!(found.starts_with(wanted), "{series}, {axis}, {user}: {finding} is {found:?}");
+            }
         }
     }
 }
