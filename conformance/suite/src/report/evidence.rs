@@ -108,7 +108,7 @@ pub(crate) fn printable(text: &str) -> String {
     clean
 }
 
-/// [`printable`] text for a place in XML or HTML, between tags or in a quoted attribute.
+/// `printable` text for a place in XML or HTML, between tags or in a quoted attribute.
 pub fn markup(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in printable(text).chars() {
