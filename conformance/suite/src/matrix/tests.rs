@@ -253,3 +253,26 @@ fn as_published() {
         assert!(schemas::json(PUBLISHED, &broken).is_err(), "{pointer}");
     }
 }
+
+/// What was found here of the runtimes of others: `fixtures/peers`. Ours breaches nothing and prevents nothing that is allowed, the control
+/// breaches what ours holds, and enough of the others really ran.
+#[test]
+fn what_was_found_of_the_runtimes_of_others() {
+    let text = include_bytes!("../../../../fixtures/peers/root.json");
+    let matrix = Matrix::new(Axis::Runtime, [read::parse("root.json", "root", text).unwrap()]).unwrap();
+    let of = |runtime: &str, kind: Kind| -> usize {
+        let subject = matrix.subjects.iter().find(|subject| subject.key.runtime == runtime).unwrap();
+        subject.clauses.values().map(|cell| cell.count(kind)).sum()
+    };
+    for kind in [Kind::Breached, Kind::OverBlocked, Kind::Inconclusive] {
+        assert_eq!(of(OWN, kind), 0, "{kind:?}");
+    }
+    assert!(of(OWN, Kind::Held) > 900, "{}", of(OWN, Kind::Held));
+    assert!(of(CONTROL, Kind::Breached) > 800, "{}", of(CONTROL, Kind::Breached));
+    let others =
+        matrix.subjects.iter().filter(|subject| ![OWN, CONTROL].contains(&subject.key.runtime.as_str()));
+    assert!(others.count() >= 8);
+    // The page is made of these data.
+    let page = include_str!("../../../../fixtures/peers/root.md");
+    assert_eq!(shown(Form::Markdown, &matrix), page);
+}
