@@ -256,10 +256,26 @@ fn as_published() {
 
 /// What was found here of the runtimes of others: `fixtures/peers`. Ours breaches nothing and prevents nothing that is allowed, the control
 /// breaches what ours holds, and enough of the others really ran.
-#[test]
-fn what_was_found_of_the_runtimes_of_others() {
-    let text = include_bytes!("../../../../fixtures/peers/root.json");
-    let matrix = Matrix::new(Axis::Runtime, [read::parse("root.json", "root", text).unwrap()]).unwrap();
+#[rstest]
+#[case::root(
+    include_bytes!("../../../../fixtures/peers/root.json"),
+    include_str!("../../../../fixtures/peers/root.md"),
+    900,
+    9
+)]
+#[case::user(
+    include_bytes!("../../../../fixtures/peers/user.json"),
+    include_str!("../../../../fixtures/peers/user.md"),
+    800,
+    6
+)]
+fn what_was_found_of_the_runtimes_of_others(
+    #[case] text: &[u8],
+    #[case] page: &str,
+    #[case] held: usize,
+    #[case] ran: usize,
+) {
+    let matrix = Matrix::new(Axis::Runtime, [read::parse("peers", "peers", text).unwrap()]).unwrap();
     let of = |runtime: &str, kind: Kind| -> usize {
         let subject = matrix.subjects.iter().find(|subject| subject.key.runtime == runtime).unwrap();
         subject.clauses.values().map(|cell| cell.count(kind)).sum()
@@ -267,12 +283,11 @@ fn what_was_found_of_the_runtimes_of_others() {
     for kind in [Kind::Breached, Kind::OverBlocked, Kind::Inconclusive] {
         assert_eq!(of(OWN, kind), 0, "{kind:?}");
     }
-    assert!(of(OWN, Kind::Held) > 900, "{}", of(OWN, Kind::Held));
-    assert!(of(CONTROL, Kind::Breached) > 800, "{}", of(CONTROL, Kind::Breached));
+    assert!(of(OWN, Kind::Held) > held, "{}", of(OWN, Kind::Held));
+    assert!(of(CONTROL, Kind::Breached) > held - 200, "{}", of(CONTROL, Kind::Breached));
     let others =
         matrix.subjects.iter().filter(|subject| ![OWN, CONTROL].contains(&subject.key.runtime.as_str()));
-    assert!(others.count() >= 8);
+    assert!(others.count() >= ran);
     // The page is made of these data.
-    let page = include_str!("../../../../fixtures/peers/root.md");
     assert_eq!(shown(Form::Markdown, &matrix), page);
 }
