@@ -125,6 +125,30 @@ fn text_is_found_wherever_the_pieces_end() {
 }
 
 #[test]
+fn the_first_process_is_searched_but_not_where_it_is_the_probe() {
+    let word = "palisade-first-process";
+    let script = Script::from([attempt!("find_in_first", word)]).argv(NONCE_TEXT).expect("script");
+    let in_a_namespace = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]);
+        let output = command.args(words).arg(program()).args(&script).output().expect("start unshare");
+        let reason = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && std::env::var_os("PALISADE_MUST_WORK").is_none() {
+            eprintln!("skipped: no private pid namespace: {reason}");
+            return None;
+        }
+        assert!(output.status.success(), "{reason}");
+        Some(seen(&parse_output(&output.stdout, NONCE_TEXT), 0).0)
+    };
+    // A shell that stays, as a supervisor would, and hands on the probe's arguments, the word among them.
+    let shell = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+    if let Some(found) = in_a_namespace(&shell) {
+        assert_eq!(found, 1);
+        assert_eq!(in_a_namespace(&[]), Some(0));
+    }
+}
+
+#[test]
 fn namespaces_are_told_by_inode() {
     let (inode, data) = succeeds(attempt!("ns_inode", "pid"));
     let link = std::fs::read_link("/proc/self/ns/pid").expect("readlink");

@@ -52,7 +52,9 @@ fn judge_denied(probe: &Probe, expect: &Expect, evidence: Evidence<'_>) -> Verdi
             _ => Verdict::Breached(format!("expected {expect}, saw {seen}")),
         };
     }
-    if let Err(why) = &evidence.inside.control {
+    if let Err(why) = &evidence.inside.control
+        && !refused_as_a_whole(probe, seen, evidence.inside)
+    {
         return Verdict::Inconclusive(Gap::Control(why.clone()));
     }
     if let Some(Err(why)) = evidence.canary.map(|canary| &canary.alive) {
@@ -93,6 +95,24 @@ fn judge_allowed(probe: &Probe, expect: &Expect, evidence: Evidence<'_>) -> Verd
         Baseline::Absent(why) => Verdict::Unsupported(why),
         Baseline::Unclear(why) => Verdict::Inconclusive(Gap::Baseline(why)),
     }
+}
+
+/// Whether the sandbox refused the control as it refused the attempt, where the policy asks for no less than that all of it is
+/// refused (SPEC EV-3). That the probe works is what the run outside shows.
+fn refused_as_a_whole(probe: &Probe, seen: &Seen, inside: &Observation) -> bool {
+    let errors = [
+        Errno::EPERM,
+        Errno::EACCES,
+        Errno::ENOSYS,
+        Errno::EAFNOSUPPORT,
+        Errno::ENETUNREACH,
+        Errno::EHOSTUNREACH,
+        Errno::ENETDOWN,
+        Errno::EADDRNOTAVAIL,
+    ];
+    probe.as_a_whole
+        && (seen.errno().is_some() || matches!(seen, Seen::Signalled(_)))
+        && inside.control_refused.is_some_and(|errno| errors.contains(&errno))
 }
 
 /// What the attempt showed, when its operands were what the entry says.

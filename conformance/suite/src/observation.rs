@@ -142,6 +142,10 @@ pub struct Observation {
     pub setup: Result<(), String>,
     /// Whether every control succeeded and the program reached its end; else what did not.
     pub control: Result<(), String>,
+    /// The error of the control that failed, where the kernel gave it one, every other control succeeded, and the program
+    /// reached its end.
+    #[serde(skip)]
+    pub control_refused: Option<Errno>,
     /// What the runtime said on standard error, bounded, escaped.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stderr: String,
@@ -157,6 +161,7 @@ impl Observation {
             attempt: Ok(seen),
             setup: Ok(()),
             control: Ok(()),
+            control_refused: None,
             stderr: String::new(),
             took: Duration::ZERO,
         }

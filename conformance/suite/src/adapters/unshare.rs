@@ -68,8 +68,6 @@ impl Adapter for Unshare {
             ("ns/domainname-own", "unshare sets no NIS domain name"),
             ("ipc/vsock-*", "unshare has no filter"),
             ("xmem/first-process-*", "the workload itself is the first process"),
-            ("env/argv-secret", "the workload itself is the first process"),
-            ("env/init-arguments", "the workload itself is the first process"),
             ("life/beside/*", "unshare has no view of files of its own"),
             ("life/sig*-forwarded", "unshare passes on no signal"),
             ("life/signal-code", "unshare does not tell a signal from an exit status"),

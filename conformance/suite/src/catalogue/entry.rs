@@ -281,6 +281,9 @@ pub struct Probe {
     pub serial: bool,
     /// What the runtime's standard descriptors are.
     pub streams: Streams,
+    /// Whether a sandbox that refuses the control as it refuses the attempt keeps the policy too: what is denied is all that the
+    /// control is a part of (SPEC EV-3).
+    pub as_a_whole: bool,
     /// When it runs.
     pub tier: Tier,
 }
@@ -319,6 +322,7 @@ impl Probe {
             settle: Duration::ZERO,
             serial: false,
             streams: Streams::Pipes,
+            as_a_whole: false,
             tier: Tier::Standard,
         }
     }
@@ -492,6 +496,14 @@ impl Probe {
     pub fn destructive(mut self, bytes: u64) -> Self {
         self.tier = Tier::Destructive;
         self.serial().needs(Need::Memory(bytes))
+    }
+
+    /// Whether its only control is a connection over the loopback.
+    pub(super) fn needs_the_loopback(&self) -> bool {
+        let Workload::Script(script) = &self.workload else { return false };
+        let mut controls = script.statements().iter().filter(|statement| statement.phase() == Phase::Control);
+        controls.next().is_some_and(|control| control.operation() == "loopback_tcp")
+            && controls.next().is_none()
     }
 
     /// The first word of the id.

@@ -118,10 +118,7 @@ fn init_arguments() -> Probe {
         .serves("environment.pass", "ENV-2")
         .requires("the arguments of the sandbox's first process cannot be read")
         .operation("look for a word of the command line in /proc/1/cmdline")
-        .script([
-            control!("read_file", "/proc/self/cmdline"),
-            attempt!("find_in_file", "/proc/1/cmdline", "verify"),
-        ])
+        .script([control!("read_file", "/proc/self/cmdline"), attempt!("find_in_first", "verify")])
         .expect(Returns(0).or(Denied))
         .outside(Outside::Shows(Returns(1)))
 }
@@ -134,7 +131,7 @@ fn argv_secret(world: &World) -> Probe {
         .operation("look for the path of the runtime in /proc/1/cmdline")
         .script([
             control!("find_in_file", "/proc/self/cmdline", NONCE),
-            attempt!("find_in_file", "/proc/1/cmdline", world.base.join("tools").as_path()),
+            attempt!("find_in_first", world.base.join("tools").as_path()),
         ])
         .expect(Returns(0).or(Denied))
         .outside(Outside::NotRun("without a supervisor nobody has its arguments"))

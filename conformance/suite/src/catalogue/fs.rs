@@ -11,6 +11,7 @@ use palisade_policy::{Policy, ResolvedRules};
 use palisade_probe::script::Statement;
 
 use super::prelude::*;
+use super::proc::{is_mask, what_it_is};
 use crate::lab::world::Secret;
 use crate::lab::{Endpoint, Proto, World};
 
@@ -274,8 +275,8 @@ fn etc(resolved: &ResolvedRules) -> Vec<Probe> {
             .serves("filesystem.base", "FS-10")
             .requires("/etc holds nothing that general programs do not need")
             .operation(format!("open {path} with O_PATH"))
-            .script([control!("read_file", "/etc/passwd"), attempt!("open", path, O_PATH)])
-            .expect(Denied.or(Absent))
+            .script([control!("read_file", "/etc/passwd"), attempt!("open", path, O_PATH), what_it_is(1)])
+            .expect(Denied.or(Absent).or(is_mask()))
             .outside(Outside::succeeds())
     });
     let generated = generated.into_iter().filter(unnamed).map(|(name, path)| {

@@ -151,6 +151,11 @@ pub const GROUPS: &[Group] = &[
 pub fn all(world: &World, policy: &Policy) -> Vec<Probe> {
     let mut probes: Vec<Probe> = GROUPS.iter().flat_map(|group| (group.probes)(world, policy)).collect();
     probes.sort_by(|a, b| a.id.cmp(&b.id));
+    // Where nothing of the network has to be reached, a sandbox may refuse the loopback with it; the probes of the
+    // loopback itself tell that.
+    for probe in probes.iter_mut().filter(|_| net::is_closed(policy)) {
+        probe.as_a_whole = probe.class == Class::Denied && probe.needs_the_loopback();
+    }
     narrowed::applying(probes, policy)
 }
 

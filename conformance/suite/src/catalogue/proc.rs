@@ -169,6 +169,23 @@ fn opened_from(statement: usize) -> palisade_probe::script::Statement {
     attempt!("statfs", text([Piece::from("/proc/self/fd/"), Piece::Result(statement)]))
 }
 
+/// What the file is that a statement has opened.
+pub(super) fn what_it_is(statement: usize) -> palisade_probe::script::Statement {
+    attempt!("stat_mode", text([Piece::from("/proc/self/fd/"), Piece::Result(statement)]))
+}
+
+/// What sandboxes put in the place of a file, as [`what_it_is`] tells it: a directory that nobody can go into, an empty file that others
+/// cannot read, a device.
+pub(super) fn is_mask() -> Expect {
+    let mode = |mode: u32| Expect::Returns(mode.into());
+    let directory = Expect::any_of([0, 0o400].map(|bits| mode(libc::S_IFDIR | bits)));
+    let file = Expect::any_of([0, 0o400].map(|bits| mode(libc::S_IFREG | bits)));
+    // Owner, group and mode before it, the number of links after it.
+    let empty = DataPasses("the size 0", |data| data.split(|byte| *byte == b' ').nth(3) == Some(b"0"));
+    let device = [Expect::AtLeast(libc::S_IFCHR.into()), AtMost(i64::from(libc::S_IFCHR | 0o7777))];
+    Expect::any_of([directory, Expect::all_of([file, empty]), Expect::all_of(device)])
+}
+
 /// Ways around a mask, or to its removal. Where they get through they change nothing.
 fn around_masks() -> Vec<Probe> {
     let read = |path: &'static str| vec![attempt!("open", path, O_RDONLY), opened_from(1)];
@@ -266,9 +283,11 @@ fn settings() -> Vec<Probe> {
             .script([
                 control!("read_file", "/proc/sys/kernel/ostype"),
                 attempt!("open", format!("/proc/{file}"), O_WRONLY),
+                opened_from(1),
             ])
-            .expect(Denied.or(Absent).or(ReadOnly))
-            .outside(Outside::succeeds())
+            .operation(format!("open /proc/{file} for writing"))
+            .expect(Expect::data_lacks(PROCFS).or(Denied).or(Absent).or(ReadOnly))
+            .outside(Outside::Shows(Expect::data_contains(PROCFS)))
     };
     files.into_iter().map(one).collect()
 }

@@ -3,6 +3,7 @@
 use palisade_policy::Policy;
 
 use super::prelude::*;
+use super::proc::{is_mask, what_it_is};
 use crate::lab::World;
 
 /// Entries of the group `sysfs`.
@@ -41,16 +42,17 @@ pub(super) fn probes(_world: &World, _policy: &Policy) -> Vec<Probe> {
             .serves("filesystem.base", "PROC-8")
             .requires("nothing of sysfs can be looked at")
             .operation(format!("open {path} with O_PATH"))
-            .script([control!("open", "/proc", O_PATH), attempt!("open", path, O_PATH)])
-            .expect(Denied.or(Absent))
+            .script([control!("open", "/proc", O_PATH), attempt!("open", path, O_PATH), what_it_is(1)])
+            .expect(Denied.or(Absent).or(is_mask()))
             .outside(Outside::succeeds())
     });
     let opened = write.into_iter().map(|(name, path, severity)| {
         Probe::denies(format!("sysfs/write/{name}"), severity)
             .serves("filesystem.base", "PROC-4")
             .requires("a file of /sys that sets something for the host cannot be opened for writing")
-            .script([control!("open", "/proc", O_PATH), attempt!("open", path, O_WRONLY)])
-            .expect(Denied.or(Absent).or(ReadOnly))
+            .operation(format!("open {path} for writing"))
+            .script([control!("open", "/proc", O_PATH), attempt!("open", path, O_WRONLY), what_it_is(1)])
+            .expect(Denied.or(Absent).or(ReadOnly).or(is_mask()))
             .outside(Outside::succeeds())
     });
     listed.chain(opened).collect()

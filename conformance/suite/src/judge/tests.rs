@@ -46,6 +46,30 @@ fn kind(probe: &Probe, inside: &Observation, outside: &Observation) -> Kind {
     judge(probe, Evidence { inside, outside: Some(outside), canary: None }).kind()
 }
 
+/// A control that was refused counts only where the network is denied as a whole, and only beside an attempt that was.
+#[rstest]
+#[case::both_refused(true, Some(EPERM), failed(EPERM), Kind::Held)]
+#[case::both_without_a_way(true, Some(ENETUNREACH), failed(ENETUNREACH), Kind::Held)]
+#[case::not_of_such_a_probe(false, Some(EPERM), failed(EPERM), Kind::Inconclusive)]
+#[case::control_without_an_error(true, None, failed(EPERM), Kind::Inconclusive)]
+#[case::control_fails_by_itself(true, Some(ENOMEM), failed(EPERM), Kind::Inconclusive)]
+#[case::attempt_shows_data(true, Some(EPERM), succeeded(), Kind::Inconclusive)]
+#[case::not_the_end(true, Some(EPERM), Observation::nothing(Unseen::TimedOut), Kind::Inconclusive)]
+fn a_network_may_be_refused_as_a_whole(
+    #[case] as_a_whole: bool,
+    #[case] control: Option<Errno>,
+    #[case] inside: Observation,
+    #[case] expected: Kind,
+) {
+    let refused = Expect::fails([EPERM, ENETUNREACH]).or(Expect::Returns(0));
+    let probe = Probe { as_a_whole, ..denied().expect(refused) };
+    let inside = Observation { control_refused: control, ..without_control(inside) };
+    assert_eq!(kind(&probe, &inside, &failed(EFAULT)), expected);
+    // Outside it must have worked.
+    let outside = without_control(failed(EPERM));
+    assert_ne!(kind(&probe, &inside, &outside), Kind::Held);
+}
+
 #[rstest]
 #[case::refused_inside_sentinel_outside(failed(EPERM), failed(EFAULT), Kind::Held)]
 #[case::not_refused_inside(failed(EFAULT), failed(EFAULT), Kind::Breached)]

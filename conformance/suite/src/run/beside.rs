@@ -64,7 +64,13 @@ pub(super) fn with(
     });
     let other = read::script(adapter, script, &nonce, &raw);
     match (observation, other.setup, raw.end) {
-        (_, Err(why), _) => harness(format!("the other sandbox: {why}")),
+        (_, Err(why), _) => {
+            let setup = Err(format!("in the other sandbox: {why}"));
+            Observation {
+                setup,
+                ..Observation::nothing(Unseen::NotAttempted("nobody was beside it".to_owned()))
+            }
+        }
         (None, ..) => harness(format!("the other sandbox did not start: {}", other.stderr)),
         (Some(observation), Ok(()), End::Signalled(signal)) if signal == Signal::SIGKILL as i32 => {
             observation

@@ -25,6 +25,7 @@ pub fn script(adapter: &dyn Adapter, script: &Script, nonce: &str, raw: &Raw) ->
         setup: passed(script, &transcript, Phase::Setup),
         control: passed(script, &transcript, Phase::Control)
             .and_then(|()| if transcript.done { Ok(()) } else { Err(NOT_THE_END.to_owned()) }),
+        control_refused: control_refused(script, &transcript),
         stderr: stderr(raw),
         took: raw.took,
     }
@@ -42,7 +43,14 @@ pub fn command(adapter: &dyn Adapter, raw: &Raw) -> Observation {
         End::TimedOut => Err(Unseen::TimedOut),
         End::Failed(why) => Err(Unseen::Harness(escape(why.as_bytes()))),
     };
-    Observation { attempt, setup: Ok(()), control: Ok(()), stderr: stderr(raw), took: raw.took }
+    Observation {
+        attempt,
+        setup: Ok(()),
+        control: Ok(()),
+        control_refused: None,
+        stderr: stderr(raw),
+        took: raw.took,
+    }
 }
 
 fn attempt(
@@ -158,6 +166,18 @@ fn passed(script: &Script, transcript: &Transcript, phase: Phase) -> Result<(), 
     Ok(())
 }
 
+/// The error of the only control that failed, where the kernel gave it one and the program reached its end.
+fn control_refused(script: &Script, transcript: &Transcript) -> Option<Errno> {
+    let controls = numbers(script, Phase::Control);
+    let errors: Option<Vec<u16>> =
+        controls.iter().map(|&index| transcript.observed(index).map(|observed| observed.errno)).collect();
+    let failed: Vec<u16> = errors?.into_iter().filter(|errno| *errno != 0).collect();
+    match failed[..] {
+        [errno] if transcript.done && !refused(errno) => Some(Errno::from_raw(i32::from(errno))),
+        _ => None,
+    }
+}
+
 fn said(raw: &Raw) -> String {
     let how = match &raw.end {
         End::Exited(code) => format!("exit code {code}"),
@@ -262,6 +282,10 @@ mod tests {
         let seen = read(&raw(&lines));
         assert_eq!(seen.control, Err("1 (c:sys 39): EPERM".to_owned()));
         assert!(matches!(seen.attempt, Err(Unseen::NotAttempted(_))));
+        assert_eq!(seen.control_refused, None, "the program did not reach its end");
+        let to_the_end = [&lines[..], &["ATTEMPT 2 a", "ENDED a signal=31", "DONE"]].concat();
+        assert_eq!(read(&raw(&to_the_end)).control_refused, Some(Errno::EPERM));
+        assert_eq!(read(&after_begin(&["ATTEMPT 2 a", "ENDED a signal=31", "DONE"])).control_refused, None);
         assert!(read(&after_begin(&["ATTEMPT 2 a"])).control.is_err());
     }
 

@@ -107,6 +107,23 @@ pub(super) fn find_in_file(call: &mut Call<'_>) -> Answer {
     Ok(i64::from(stream::contains(path, needle.bytes())?))
 }
 
+pub(super) fn find_in_first(call: &mut Call<'_>) -> Answer {
+    let needle = call.text(0)?;
+    let mut first = Path::of(&[b"/proc/1/cmdline"]);
+    if !stream::contains(first.terminated(), needle.bytes())? {
+        return Ok(0);
+    }
+    // An attempt's process is a copy of the probe, with the same arguments, whose nonce no other run has.
+    let mut own = Path::of(&[b"/proc/self/cmdline"]);
+    Ok(i64::from(hash_of(&mut first)? != hash_of(&mut own)?))
+}
+
+fn hash_of(path: &mut Path) -> Result<u64, Errno> {
+    let mut hash = Hash::new();
+    stream::each_chunk(path.terminated(), &mut |piece| hash.add(piece))?;
+    Ok(hash.0)
+}
+
 pub(super) fn ns_inode(call: &mut Call<'_>) -> Answer {
     let name = call.text(0)?;
     let pid = if call.has(1) { call.text(1)?.bytes() } else { b"self" };

@@ -76,6 +76,9 @@ macro_rules! operations {
                 open_others("FILE [EXCEPT]");
                 /// Searches a whole file of any length. ret: 1 found, 0 not.
                 find_in_file("PATH TEXT");
+                /// Searches the arguments of the first process, /proc/1/cmdline. ret: 1 found, 0 not; 0 too where they
+                /// are this process's own: then the probe is the first process, and shows what was asked for.
+                find_in_first("TEXT");
                 /// The link /proc/PID/ns/NAME (PID default self). ret: inode number; data: `NAME:[inode]`.
                 ns_inode("NAME [PID]");
                 /// FILE of every process in /proc, KIND `file` or `link`. ret: number of distinct contents, an error being

@@ -34,7 +34,7 @@ pub(super) fn dns_query(call: &mut Call<'_>) -> Answer {
     let name = call.text(1)?;
     let (wait, kind, port) = (call.number(2)?, call.number_or(3, TYPE_A)?, call.number_or(4, DNS_PORT)?);
     let server = if call.says(0, b"resolv.conf") {
-        configured_server()?
+        configured_server()
     } else {
         let text = call.text(0)?;
         Ip::parse(text.bytes()).ok_or_else(|| call.malformed(0))?
@@ -47,16 +47,17 @@ pub(super) fn dns_query(call: &mut Call<'_>) -> Answer {
     report(call, &answer[..count])
 }
 
-/// The first nameserver of /etc/resolv.conf; 127.0.0.1 where there is none, as the C libraries do.
-fn configured_server() -> Result<Ip, Errno> {
+/// The first nameserver of /etc/resolv.conf; 127.0.0.1 where it names none or cannot be read, as the C libraries do
+/// (resolv.conf(5); `__resolv_conf_load` of glibc).
+fn configured_server() -> Ip {
     let mut server = None;
-    stream::each_line(Path::of(&[b"/etc/resolv.conf"]).terminated(), &mut |line| {
+    let _ = stream::each_line(Path::of(&[b"/etc/resolv.conf"]).terminated(), &mut |line| {
         let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         if server.is_none() && words.next() == Some(b"nameserver") {
             server = words.next().and_then(Ip::parse);
         }
-    })?;
-    Ok(server.unwrap_or(Ip::V4([127, 0, 0, 1])))
+    });
+    server.unwrap_or(Ip::V4([127, 0, 0, 1]))
 }
 
 /// A query with recursion desired and one question of class IN.
@@ -81,7 +82,7 @@ pub(super) fn address_of(
     kind: i64,
     wait: i64,
 ) -> Result<Option<Ip>, Errno> {
-    let server = configured_server()?;
+    let server = configured_server();
     let kind = kind.cast_unsigned() as u16;
     let query = question(name, kind).ok_or_else(|| call.malformed(0))?;
     let peer = Peer::new(call, server, DNS_PORT as u16, wait)?;

@@ -261,7 +261,7 @@ fn unspecified(cannot: &mut impl FnMut(&str, &str)) {
             "the workload is the container's first process, which no signal ends that it does not handle",
         );
     }
-    for pattern in ["env/init-arguments", "env/argv-secret", "ns/first-process-*", "xmem/first-process-*"] {
+    for pattern in ["ns/first-process-*", "xmem/first-process-*"] {
         cannot(pattern, "the container's first process is the workload itself");
     }
     for pattern in
