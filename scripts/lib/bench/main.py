@@ -1,0 +1,50 @@
+"""Measures the goals of speed; started by scripts/bench, which has built what is in PLACE.
+
+main.py PLACE SCRATCH OUT ROUNDS QUICK GOALS NETWORK: OUT is where bench-WHO.json and bench-WHO.svg are written, QUICK 0 or 1, GOALS
+numbers with commas between, NETWORK the JSON of scripts/bench-network, or nothing.
+"""
+
+import shutil
+import sys
+import traceback
+
+import plot
+import report
+import starts
+from bench import Bench
+
+# What is measured together, and for which goals.
+GROUPS = [
+    ("starts", {1, 2, 3}, starts.measure),
+]
+
+
+def main():
+    place, scratch, out, rounds, quick, goals, network = sys.argv[1:]
+    wanted = {int(goal) for goal in goals.split(",")}
+    bench = Bench(place, scratch, int(rounds), quick == "1", network)
+    try:
+        measure_all(bench, wanted)
+    finally:
+        for directory in bench.remove:
+            shutil.rmtree(directory, ignore_errors=True)
+    report.table(bench)
+    report.write(bench, f"{out}/bench-{bench.who}.json")
+    if "start, ms" in bench.values:
+        plot.write(bench, f"{out}/bench-{bench.who}.svg")
+    sys.exit(1 if bench.failed else 0)
+
+
+def measure_all(bench, wanted):
+    for name, of, measure in GROUPS:
+        if not of & wanted:
+            continue
+        print(f"-- {name}", file=sys.stderr, flush=True)
+        try:
+            measure(bench, of & wanted)
+        except Exception as error:  # The others are measured all the same, and this is told.
+            bench.failed[name] = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+
+
+main()
