@@ -8,8 +8,8 @@ use std::process::Command;
 use palisade_policy::{Access, Base, NetworkMode, Policy};
 
 use super::parts::{
-    as_bubblewrap, limited, no_groups, no_ids, no_namespaces, program, rarely, rules, timed, tried,
-    with_environment, without_groups,
+    as_bubblewrap, limited, no_groups, no_ids, no_namespaces, no_view_of_proc, program, rarely, rules, timed,
+    tried, with_environment, without_groups,
 };
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, Item, PolicySource};
 use crate::lab::world::BASE;
@@ -90,6 +90,7 @@ impl Adapter for Codex {
         as_bubblewrap(&mut cannot);
         no_namespaces(&mut cannot, &["cgroup", "uts"]);
         cannot("env/only-declared", "it sets variables of its own");
+        no_view_of_proc(&mut cannot);
         cannot("ns/nested-disabled", "no permission is about namespaces");
         cannot("process.nested_namespaces", "no permission is about namespaces");
         cannot("filesystem.tmp", "/tmp is the host's, or is not there");
@@ -116,6 +117,7 @@ fn profile(policy: &Policy, case: Case<'_>) -> Result<String, Inexpressible> {
         // The system's directories, with the whole of /etc: through one that is denied nobody gets to a file in it that is allowed.
         may(":minimal", "read");
         SECRETS.iter().for_each(|path| may(path, "deny"));
+        may("/sys", "deny");
     }
     may("/tmp", "write");
     for (access, path) in rules(policy, case)? {

@@ -11,6 +11,7 @@ use super::parts::{
     cannot_all, no_groups, no_ids, no_namespaces, rarely, rules, tried, whole_seconds, with_environment,
 };
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
+use crate::catalogue::proc::MASKED;
 
 /// Where it does not find the kernel's own processes it takes itself to be inside of a sandbox, and starts the program **without**
 /// one (`no_sandbox.c`). The lab has its own pid namespace. This variable tells it that it is in a container, and that it shall go on.
@@ -122,6 +123,13 @@ impl Adapter for Firejail {
                 "--private-etc=alternatives,ca-certificates,group,hosts,ld.so.cache,nsswitch.conf,passwd,ssl",
             ]);
         }
+        // Nothing is writable but what follows, and its own devices.
+        say(&["--read-only=/", "--read-only=/proc"]);
+        if policy.filesystem.base == Base::Host {
+            // What of /proc tells of the host, in the places that it does not cover by itself.
+            MASKED.iter().for_each(|name| say(&[&format!("--blacklist=/proc/{name}")]));
+        }
+        say(&["--read-write=/tmp", "--read-write=/var/tmp", "--read-write=/dev/shm"]);
         let rules = rules(policy, case)?;
         let has_rule = |top: &str| rules.iter().any(|(_, path)| path.starts_with(top));
         OTHERS
@@ -172,6 +180,9 @@ impl Adapter for Firejail {
         cannot_all(&mut cannot, &streams, "it hands on the caller's own standard streams");
         let mounts = ["mnt/propagation", "posture/mount/propagation"];
         cannot_all(&mut cannot, &mounts, "it leaves its mounts slaves of the host's");
+        let options = ["mnt/nodev", "mnt/nosuid", "posture/mount/dev", "posture/mount/suid"];
+        cannot_all(&mut cannot, &options, "it says of no mount that it is nosuid or nodev");
+        cannot("env/only-declared", "it sets variables of its own, whatever --rmenv names");
         cannot("life/time/*", "it ends with 1 at its limit of time, as for many a reason");
         cannot("ns/domainname-own", "it sets no NIS domain name");
         cannot("ns/nested-disabled", "its filter refuses them, and the limit is left");

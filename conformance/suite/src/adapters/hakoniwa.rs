@@ -7,7 +7,9 @@ use std::process::Command;
 use palisade_policy::{Access, Base, NetworkMode, Policy};
 
 use super::etc;
-use super::parts::{PATH, cannot_all, present, program, rarely, rules, tried, whole_seconds, without_groups};
+use super::parts::{
+    PATH, cannot_all, no_view_of_proc, present, program, rarely, rules, tried, whole_seconds, without_groups,
+};
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, PolicySource};
 
 /// Exit code for its own failures.
@@ -110,6 +112,7 @@ impl Adapter for Hakoniwa {
         let streams = ["fd/std*-reopen-*", "fd/std*-device-*"];
         cannot_all(&mut cannot, &streams, "it hands on the caller's own standard streams");
         cannot_all(&mut cannot, &["mnt/noexec", "fs/exec/*"], "what it mounts cannot be said to be noexec");
+        no_view_of_proc(&mut cannot);
         cannot("ns/domainname-own", "it sets no NIS domain name");
         let loopback = ["net/loopback/own-*", "work/loopback-tcp*"];
         cannot_all(&mut cannot, &loopback, "it leaves the loopback of its network namespace down");

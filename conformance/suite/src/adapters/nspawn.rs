@@ -158,6 +158,7 @@ impl Adapter for Nspawn {
         let mut cannot = |clause: &str, why: &str| {
             all.insert(clause.to_owned(), why.to_owned());
         };
+        cannot("env/only-declared", "nspawn tells the workload about its container in variables");
         cannot("resources.wall_time", "nspawn keeps no time; timeout(1) ends it from outside");
         for (clause, asked) in [
             ("resources.memory", policy.resources.memory.is_some()),

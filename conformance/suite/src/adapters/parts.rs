@@ -71,6 +71,12 @@ pub(super) fn as_bubblewrap(cannot: &mut dyn FnMut(&str, &str)) {
     cannot("life/sig*-forwarded", "it passes on no signal: it ends by it, and the sandbox with it");
 }
 
+/// Says that a runtime mounts /proc last, over whatever it was told to put there, and writable.
+pub(super) fn no_view_of_proc(cannot: &mut dyn FnMut(&str, &str)) {
+    let all = ["proc/mask/*", "proc/mask-bypass/*", "proc/read/*", "proc/self/*-write", "proc/write/*"];
+    cannot_all(cannot, &all, "it mounts a /proc of its own over what is said about places in it");
+}
+
 /// Says that a runtime makes no namespace of these kinds.
 pub(super) fn no_namespaces(cannot: &mut dyn FnMut(&str, &str), kinds: &[&str]) {
     for kind in kinds {

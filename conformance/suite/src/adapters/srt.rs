@@ -7,8 +7,8 @@ use palisade_policy::{Access, Base, NetworkMode, Peer, Policy, Ports};
 use serde_json::json;
 
 use super::parts::{
-    ETC, as_bubblewrap, limited, no_groups, no_ids, no_namespaces, present, program, rarely, rules, timed,
-    tried, with_environment, without_groups,
+    ETC, as_bubblewrap, limited, no_groups, no_ids, no_namespaces, no_view_of_proc, present, program, rarely,
+    rules, timed, tried, with_environment, without_groups,
 };
 use super::{Adapter, Case, Exit, Inexpressible, Invocation, Item, PolicySource};
 
@@ -70,6 +70,7 @@ impl Adapter for Srt {
         as_bubblewrap(&mut cannot);
         no_namespaces(&mut cannot, &["cgroup", "ipc", "uts"]);
         cannot("env/only-declared", "it sets variables of its own, for its proxies");
+        no_view_of_proc(&mut cannot);
         cannot("ns/nested-disabled", "its filter refuses them, and the limit is left");
         cannot("filesystem.tmp", "/tmp is the host's, or cannot be written");
         cannot("resources.wall_time", "it keeps no time; timeout(1) ends it from outside");
@@ -93,7 +94,8 @@ impl Adapter for Srt {
 fn settings_for(policy: &Policy, case: Case<'_>) -> Result<String, Inexpressible> {
     let mut read: Vec<String> = Vec::new();
     let mut write = vec!["/tmp".to_owned()];
-    let mut denied = vec!["/".to_owned()];
+    // What is a file system of its own has to be named.
+    let mut denied = vec!["/".to_owned(), "/sys".to_owned()];
     let mut not_written = Vec::new();
     if policy.filesystem.base == Base::Host {
         read.push("/usr".to_owned());
