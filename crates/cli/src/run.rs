@@ -28,7 +28,7 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
         message::error("no command", Some("palisade run [FLAGS] -- CMD ARGS"));
         return Err(Told);
     };
-    let (plan, decided) = match &arguments.plan {
+    let (given, decided) = match &arguments.plan {
         Some(_) if arguments.policy.narrow != Narrow::default() => {
             message::error(
                 "--plan takes no flags that narrow a policy: it has none",
@@ -36,13 +36,13 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
             );
             return Err(Told);
         }
-        Some(file) => (read_plan(file)?, None),
-        None => {
-            let decided = decided(&arguments.policy, Depth::Run)?;
-            (decided.plan.clone(), Some(decided))
-        }
+        Some(file) => (Some(read_plan(file)?), None),
+        None => (None, Some(decided(&arguments.policy, Depth::Run)?)),
     };
-    changes::check(arguments, &plan)?;
+    let Some(plan) = given.as_ref().or(decided.as_ref().map(|decided| &decided.plan)) else {
+        return Err(Told);
+    };
+    changes::check(arguments, plan)?;
     // Opened before anything runs: a report that cannot be written must not be found out afterwards.
     let report = arguments.report.as_deref().map(report::File::create).transpose()?;
     if let Some(decided) = &decided {
@@ -59,11 +59,11 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
     if let Some(name) = &arguments.name {
         command = command.name(name);
     }
-    let outcome = start(&plan, command, events.as_mut())?;
+    let outcome = start(plan, command, events.as_mut())?;
     tell(&outcome.ending, program);
     tell_limits(&outcome);
     if let Some(report) = report {
-        report.write(&plan, decided.as_ref(), &outcome)?;
+        report.write(plan, decided.as_ref(), &outcome)?;
     }
     changes::take_out(arguments, &outcome)?;
     Ok(outcome.exit_code())

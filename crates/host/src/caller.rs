@@ -1,6 +1,5 @@
 //! Who asks: ids, privilege, limits.
 
-use std::fs;
 use std::path::PathBuf;
 
 use palisade_plan::KERNEL_ID_BASE;
@@ -8,6 +7,7 @@ use palisade_plan::facts::{Caller, HardLimits};
 use rustix::process::{Resource, getegid, geteuid, getgroups, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::procfs;
 use crate::survey::SurveyError;
 
 /// The highest process id that the kernel gives out (PID_MAX_LIMIT, proc(5)), which [`KERNEL_ID_BASE`] is added to.
@@ -48,9 +48,9 @@ struct IdMap(Vec<(u32, u32, u32)>);
 
 impl IdMap {
     fn read(path: &str) -> Result<Self, SurveyError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| SurveyError::Read { path: PathBuf::from(path), error })?;
-        Ok(Self::parse(&text))
+        let text = procfs::bytes(path)
+            .map_err(|errno| SurveyError::Read { path: PathBuf::from(path), error: errno.into() })?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
     fn parse(text: &str) -> Self {

@@ -15,13 +15,17 @@ use palisade_plan::step::{CgroupVersion, Controller};
 
 use place::{Mounted, Place};
 
+use crate::procfs;
+
 /// How many groups below the caller's own are looked at for one that is the caller's.
 const MOST_CHILDREN: usize = 256;
 
 /// The hierarchies that have any of `needed`, version 2 first.
 pub(crate) fn hierarchies(needed: &BTreeSet<Controller>) -> Vec<CgroupHierarchy> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let places = place::places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+    if needed.is_empty() {
+        return Vec::new();
+    }
+    let places = place::places(&procfs::text("/proc/self/mountinfo"), &procfs::text("/proc/self/cgroup"));
     survey(&places, needed)
 }
 
@@ -48,7 +52,7 @@ fn survey(places: &[Place], needed: &BTreeSet<Controller>) -> Vec<CgroupHierarch
 
 /// What version 2 has at all: what its root lists, and the accounting of processor time, which is no controller there.
 fn unified_controllers(mount_point: &Path) -> BTreeSet<Controller> {
-    let listed = fs::read_to_string(mount_point.join("cgroup.controllers")).unwrap_or_default();
+    let listed = procfs::text(mount_point.join("cgroup.controllers"));
     let has = |name: &str| listed.split_ascii_whitespace().any(|listed| listed == name);
     Controller::ALL
         .into_iter()

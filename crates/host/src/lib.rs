@@ -11,6 +11,7 @@ mod mounts;
 mod network;
 mod observe;
 mod paths;
+mod procfs;
 mod survey;
 mod trial;
 

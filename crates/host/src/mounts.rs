@@ -10,6 +10,7 @@ use palisade_plan::facts::{Alias, Kind};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::paths::kind;
+use crate::procfs;
 
 /// The mounts of this process.
 pub(crate) struct Mounts(Vec<Mount>);
@@ -30,7 +31,7 @@ struct Mount {
 impl Mounts {
     /// Reads the list. Empty where it cannot be read: then none is known.
     pub(crate) fn read() -> Self {
-        let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let text = procfs::bytes("/proc/self/mountinfo").unwrap_or_default();
         Self(text.split(|byte| *byte == b'\n').filter_map(line).collect())
     }
 

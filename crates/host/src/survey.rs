@@ -1,5 +1,6 @@
 //! Puts the facts together.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
@@ -9,7 +10,7 @@ use palisade_policy::{Access, Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
-use crate::{base, caller, cgroups, network, observe, paths, trial};
+use crate::{base, caller, cgroups, network, observe, paths, procfs, trial};
 
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,12 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             (path, fact)
         })
         .collect();
+    let proc = procfs::entries();
+    let proc_entries = MASKED_PROC_ENTRIES
+        .iter()
+        .filter(|entry| proc.contains(OsStr::new(entry)))
+        .map(|entry| (*entry).to_owned())
+        .collect();
     Ok(HostFacts {
         kernel,
         namespaces: trials.namespaces,
@@ -78,11 +85,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         },
         landlock_abi: landlock::abi().unwrap_or(0),
         cgroups: cgroups::hierarchies(&needed),
-        proc_entries: MASKED_PROC_ENTRIES
-            .iter()
-            .filter(|entry| Path::new("/proc").join(entry).exists())
-            .map(|entry| (*entry).to_owned())
-            .collect(),
+        proc_entries,
         base: base::layout(),
         paths,
         network: needs_network(policy).then(|| {

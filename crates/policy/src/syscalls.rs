@@ -5,17 +5,78 @@
 //! of that file are x32's alone and are left out, because the filter closes x32 as a whole. Says nothing about which
 //! call is allowed: that is the filter's table, in the plan.
 //!
-//! A second architecture is a second table beside `X86_64` and a parameter on the three functions.
+//! A second architecture is a second table beside `X86_64` and a parameter on the functions.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::cmp::Ordering;
 
 /// The number of the call `name`, or `None` if this table has no such call. Names are the kernel's
 /// (`newfstatat`, `pread64`), not those of the C library (`fstatat`, `pread`).
 pub fn number(name: &str) -> Option<u32> {
-    static BY_NAME: LazyLock<BTreeMap<&str, u32>> =
-        LazyLock::new(|| X86_64.iter().map(|&(number, name)| (name, number)).collect());
-    BY_NAME.get(name).copied()
+    rank(name).map(|rank| BY_NAME[rank].1)
+}
+
+/// How many calls there are.
+pub const COUNT: usize = X86_64.len();
+
+/// Every call of the table, name and number, in the order of the names.
+pub const BY_NAME: &[(&str, u32); COUNT] = &sorted();
+
+/// The place of a name in [`BY_NAME`]. Can be told when a table of calls is compiled.
+pub const fn rank(name: &str) -> Option<usize> {
+    match place(BY_NAME, COUNT, name) {
+        (place, true) => Some(place),
+        (_, false) => None,
+    }
+}
+
+/// Sorted by the compiler: every run of every sandbox needs it.
+const fn sorted() -> [(&'static str, u32); COUNT] {
+    let mut sorted = [("", 0); COUNT];
+    let mut length = 0;
+    while length < COUNT {
+        let (number, name) = X86_64[length];
+        let (place, _) = place(&sorted, length, name);
+        let mut moved = length;
+        while moved > place {
+            sorted[moved] = sorted[moved - 1];
+            moved -= 1;
+        }
+        sorted[place] = (name, number);
+        length += 1;
+    }
+    sorted
+}
+
+/// Where `name` stands among the first `length` names, or would stand, and whether it does.
+const fn place(names: &[(&str, u32); COUNT], length: usize, name: &str) -> (usize, bool) {
+    let (mut low, mut high) = (0, length);
+    while low < high {
+        let middle = low.midpoint(high);
+        match order(names[middle].0.as_bytes(), name.as_bytes()) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Equal => return (middle, true),
+            Ordering::Greater => high = middle,
+        }
+    }
+    (low, false)
+}
+
+/// What `Ord` says, which the compiler cannot be asked for yet.
+const fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let mut index = 0;
+    while index < one.len() && index < other.len() {
+        if one[index] != other[index] {
+            return if one[index] < other[index] { Ordering::Less } else { Ordering::Greater };
+        }
+        index += 1;
+    }
+    if one.len() == other.len() {
+        Ordering::Equal
+    } else if one.len() < other.len() {
+        Ordering::Less
+    } else {
+        Ordering::Greater
+    }
 }
 
 /// The name of the call `number`, or `None` if this table has no such call.
@@ -128,6 +189,13 @@ mod tests {
         for pair in X86_64.windows(2) {
             assert!(pair[0].0 < pair[1].0, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn the_compiler_sorts_as_the_library_does() {
+        let mut names: Vec<_> = names().collect();
+        names.sort_unstable();
+        assert!(BY_NAME.iter().map(|&(name, _)| name).eq(names));
     }
 
     #[test]

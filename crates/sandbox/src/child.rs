@@ -19,8 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
-    move_mount, open_tree, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+    mount_bind as mount_bind_at, mount_change, move_mount, open_tree, unmount,
 };
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -45,9 +45,12 @@ type Failed = (Part, Errno);
 
 /// Things that several steps share.
 #[derive(Default)]
-struct State {
+struct State<'a> {
     mask_file: Option<OwnedFd>,
     mask_directory: Option<OwnedFd>,
+    /// A file and a directory of procfs that are masked.
+    masked_file: Option<&'a CStr>,
+    masked_directory: Option<&'a CStr>,
     routing: Option<OwnedFd>,
     /// The number of the interface that leads out, and where the kernel tells of it.
     link: Option<u32>,
@@ -79,12 +82,12 @@ fn wait_for_ids(channel: &Channel) {
     }
 }
 
-fn apply(
+fn apply<'a>(
     proof: &ForkedChild,
-    operation: &Operation,
+    operation: &'a Operation,
     prepared: &Prepared,
     channel: &Channel,
-    state: &mut State,
+    state: &mut State<'a>,
 ) -> Result<(), Failed> {
     match operation {
         Operation::Done => Ok(()),
@@ -157,7 +160,8 @@ fn apply(
             let target = beneath(path).map_err(part(Part::Target))?;
             mount_copy(target.as_fd(), target.as_fd(), sys_mount::attr::RDONLY, true)
         }
-        Operation::MaskPath { path } => mask(path, state),
+        Operation::MaskPath { path, fixed: true } => mask_entry(path, state),
+        Operation::MaskPath { path, fixed: false } => mask(path, state).map(drop),
         Operation::MakePlaceholder { parent, name, directory } => make_placeholder(parent, name, *directory),
         Operation::PinPath { path, attributes } => {
             let place = beneath(path).map_err(part(Part::Target))?;
@@ -267,7 +271,6 @@ fn beneath(path: &CStr) -> Result<OwnedFd, Errno> {
 fn mount_bind(source: &Source, path: &CStr, attributes: u64, recursive: bool) -> Result<(), Failed> {
     match source {
         Source::Tree(tree) => {
-            ours_in(Part::Attributes, sys_mount::set_attributes(tree.as_fd(), recursive, attributes))?;
             let target = beneath(path).map_err(part(Part::Target))?;
             attach(tree.as_fd(), target.as_fd())
         }
@@ -421,7 +424,7 @@ fn close_workspace(channel: &Channel) -> Result<(), Failed> {
 
 /// Covers a file or directory with an empty one of mode 000. The workload owns it, but on a read-only mount the mode
 /// cannot be changed.
-fn mask(path: &CStr, state: &mut State) -> Result<(), Failed> {
+fn mask(path: &CStr, state: &mut State<'_>) -> Result<bool, Failed> {
     use sys_mount::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
     let target = beneath(path).map_err(part(Part::Target))?;
@@ -432,7 +435,20 @@ fn mask(path: &CStr, state: &mut State) -> Result<(), Failed> {
         *cover = Some(make_mask(directory).map_err(part(Part::Source))?);
     }
     let Some(cover) = cover else { return Err((Part::Source, Errno::NOENT)) };
-    mount_copy(cover.as_fd(), target.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, false)
+    mount_copy(cover.as_fd(), target.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, false)?;
+    Ok(directory)
+}
+
+/// [`mask`] for an entry of the new procfs. There are some thirty, and nobody can have put a link there: each is covered by
+/// a copy of the first mask of its kind, attributes and all, which takes one call.
+fn mask_entry<'a>(path: &'a CStr, state: &mut State<'a>) -> Result<(), Failed> {
+    let cover = |mask: Option<&CStr>| mask.is_some_and(|mask| mount_bind_at(mask, path).is_ok());
+    if cover(state.masked_file) || cover(state.masked_directory) {
+        return Ok(());
+    }
+    let masked = if mask(path, state)? { &mut state.masked_directory } else { &mut state.masked_file };
+    *masked = Some(path);
+    Ok(())
 }
 
 /// The names of what masks are copies of, while the new root is built.
@@ -453,7 +469,7 @@ fn make_mask(directory: bool) -> Result<OwnedFd, Errno> {
 
 /// Takes the names away; the masks live on in the mounts. Not before all are in place: the kernel attaches no mount of
 /// a deleted directory.
-fn remove_mask_names(state: &State) -> Result<(), Errno> {
+fn remove_mask_names(state: &State<'_>) -> Result<(), Errno> {
     if state.mask_directory.is_some() {
         rustix::fs::unlinkat(CWD, MASK_DIRECTORY, AtFlags::REMOVEDIR)?;
     }
@@ -470,7 +486,7 @@ fn checkpoint(channel: &Channel, step: i32) -> Result<(), Errno> {
 }
 
 /// One request about addresses or routes; all go over one socket.
-fn route(request: &netlink::Request, state: &mut State) -> Result<(), Errno> {
+fn route(request: &netlink::Request, state: &mut State<'_>) -> Result<(), Errno> {
     if state.routing.is_none() {
         let socket = netlink::open()?;
         // For speed alone: kernels before Linux 6.3 do not take it (commit b1a78b9b9886).
@@ -597,7 +613,7 @@ fn forbid_user_namespaces() -> Result<(), Failed> {
     rustix::io::write(&file, b"0").map(drop).map_err(part(Part::Write))
 }
 
-fn pivot_root(state: &State) -> Result<(), Failed> {
+fn pivot_root(state: &State<'_>) -> Result<(), Failed> {
     remove_mask_names(state).map_err(part(Part::Source))?;
     // With both arguments the same, the old root ends up on top of the new one and is detached from there
     // (pivot_root(2), "pivot_root(".", ".")").

@@ -48,6 +48,7 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
     if channel.send(Message::Ready, &[]).is_err() {
         process::exit(1);
     }
+    let Prepared { programs: given, stack, .. } = prepared;
     let mut asking = prepared.watched.processes;
     let mut programs: Programs = [None; MOST_PROGRAMS];
     loop {
@@ -78,12 +79,16 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
                         fork_failed(&channel, program, Errno::AGAIN.raw_os_error());
                         continue;
                     };
-                    match process::fork() {
-                        Ok(None) => {
-                            let request = program::Request { program, terminal, descriptors };
-                            program::start(prepared, mask, &channel, request)
-                        }
-                        Ok(Some(pid)) => *place = Some((pid, program)),
+                    let mut start = program::Start {
+                        programs: given,
+                        mask,
+                        channel: &channel,
+                        program,
+                        terminal,
+                        descriptors,
+                    };
+                    match process::fork_sharing(proof, stack, &mut start, program::start) {
+                        Ok(pid) => *place = Some((pid, program)),
                         Err(errno) => fork_failed(&channel, program, errno.0),
                     }
                 }

@@ -79,6 +79,8 @@ pub(crate) enum Operation {
     },
     MaskPath {
         path: CString,
+        /// Whether it is an entry of the sandbox's own procfs, which no workload can replace by something else.
+        fixed: bool,
     },
     /// In the new root; what is made on the host is made before.
     MakePlaceholder {
@@ -156,7 +158,7 @@ pub(crate) struct Loader {
 /// What a bind mount shows.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A detached copy of the tree, which a privileged parent has made.
+    /// A detached copy of the tree, which a privileged parent has made, and has given its attributes.
     Tree(OwnedFd),
     /// A path that the child opens itself, since only it has the privilege to copy mounts, and what must stand there.
     Path { path: CString, device: u64, inode: u64 },

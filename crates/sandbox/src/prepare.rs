@@ -8,7 +8,7 @@ pub(crate) mod rights;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use palisade_plan::{Plan, Step, seccomp};
 use palisade_sys::exec::{Inbox, StringArray};
 use palisade_sys::memory::ArgumentArea;
 use palisade_sys::mount as sys_mount;
-use palisade_sys::process::namespace;
+use palisade_sys::process::{Stack, namespace};
 use palisade_sys::seccomp::SockFilter;
 use palisade_sys::user_namespace::carrier;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
@@ -167,15 +167,9 @@ pub(crate) struct Prepared {
     pub(crate) operations: Vec<Operation>,
     /// The descriptors of trees, and of what loads rulesets, sorted.
     pub(crate) trees: Vec<i32>,
-    pub(crate) program: Program,
-    /// The environment of programs that come later.
-    pub(crate) environment: StringArray,
-    /// Room for their words.
-    pub(crate) inbox: Option<Inbox>,
-    /// The directories of the sandbox's PATH.
-    pub(crate) search: Vec<CString>,
-    /// Where every program starts.
-    pub(crate) directory: CString,
+    pub(crate) programs: Programs,
+    /// What every program's process runs on until it is executed.
+    pub(crate) stack: Stack,
     pub(crate) wall_time: Option<Duration>,
     /// Limits that have to be looked at.
     pub(crate) watched: Watched,
@@ -189,6 +183,21 @@ pub(crate) struct Prepared {
     pub(crate) egress: Option<Egress>,
     /// The interface that leads out of it.
     pub(crate) link: Option<Link>,
+}
+
+/// What programs are started with.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The one that the sandbox is made for.
+    pub(crate) first: Program,
+    /// The environment of programs that come later.
+    pub(crate) environment: StringArray,
+    /// Room for their words.
+    pub(crate) inbox: Option<Inbox>,
+    /// The directories of the sandbox's PATH.
+    pub(crate) search: Vec<CString>,
+    /// Where every program starts.
+    pub(crate) directory: CString,
 }
 
 /// Prepares the execution of a program under `plan`.
@@ -243,14 +252,17 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         privileged,
         operations,
         trees,
-        program: Program {
-            arguments: StringArray::new(strings(&words.command)?),
-            environment: environment(plan, &words.variables)?,
+        programs: Programs {
+            first: Program {
+                arguments: StringArray::new(strings(&words.command)?),
+                environment: environment(plan, &words.variables)?,
+            },
+            environment: environment(plan, &[])?,
+            inbox: words.more.then(|| Inbox::new(MOST_BYTES, MOST_WORDS)),
+            search: search(plan)?,
+            directory: c_string(plan.directory.as_os_str())?,
         },
-        environment: environment(plan, &[])?,
-        inbox: words.more.then(|| Inbox::new(MOST_BYTES, MOST_WORDS)),
-        search: search(plan)?,
-        directory: c_string(plan.directory.as_os_str())?,
+        stack: Stack::new(),
         wall_time: plan.wall_time,
         watched: Watched::of(plan),
         words: plan
@@ -271,12 +283,19 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
 fn expected(plan: &Plan) -> Result<Placeholders, PrepareError> {
     let paths = plan.steps.iter().filter_map(|planned| match &planned.step {
         Step::MakePlaceholder { path, host: true, .. } => Some(path.as_path()),
-        Step::MaskPath { path } | Step::PinPath { path, .. } if placeholder::stands_at(path) => {
+        Step::MaskPath { path } | Step::PinPath { path, .. }
+            if may_be_placeholder(path) && placeholder::stands_at(path) =>
+        {
             Some(path.as_path())
         }
         _ => None,
     });
     Placeholders::at(paths).map_err(PrepareError::Janitor)
+}
+
+/// Nobody can make a file in procfs (proc(5)), of which every plan hides much.
+fn may_be_placeholder(path: &Path) -> bool {
+    !path.starts_with("/proc")
 }
 
 /// Makes what a step needs on the host, and keeps what another run has made for the same purpose.
@@ -289,7 +308,7 @@ fn on_the_host(step: &Step, number: usize, placeholders: &mut Placeholders) -> R
         Step::MakePlaceholder { path, directory, host: true } => {
             placeholders.make(path, *directory).map_err(failed(path))
         }
-        Step::MaskPath { path } | Step::PinPath { path, .. } => {
+        Step::MaskPath { path } | Step::PinPath { path, .. } if may_be_placeholder(path) => {
             placeholders.adopt(path).map(drop).map_err(failed(path))
         }
         _ => Ok(()),
@@ -377,13 +396,24 @@ fn operation(
             options: c"newinstance,ptmxmode=0666,mode=0620,max=64".into(),
         },
         Step::MountBind { source, path, attributes, recursive, idmap } => Operation::MountBind {
-            source: bind_source(source, *recursive, idmap.as_ref(), number, privileged, carriers)?,
+            source: bind_source(
+                source,
+                *recursive,
+                attribute_bits(*attributes),
+                idmap.as_ref(),
+                number,
+                privileged,
+                carriers,
+            )?,
             path: relative(path)?,
             attributes: attribute_bits(*attributes),
             recursive: *recursive,
         },
         Step::ProtectPath { path } => Operation::ProtectPath { path: relative(path)? },
-        Step::MaskPath { path } => Operation::MaskPath { path: relative(path)? },
+        Step::MaskPath { path } => {
+            let fixed = path.parent() == Some(Path::new("/proc"));
+            Operation::MaskPath { path: relative(path)?, fixed }
+        }
         Step::MakePlaceholder { host: true, .. } => Operation::Done,
         Step::MakePlaceholder { path, directory, host: false } => Operation::MakePlaceholder {
             parent: relative(path.parent().unwrap_or(path))?,
@@ -404,7 +434,7 @@ fn operation(
             // In a user namespace the layers' own marks are attributes that it may set (overlayfs, `userxattr`).
             let options = format!("lowerdir={lower},upperdir={upper},workdir={work},userxattr");
             Operation::MountOverlay {
-                source: bind_source(source, false, idmap.as_ref(), number, privileged, carriers)?,
+                source: bind_source(source, false, 0, idmap.as_ref(), number, privileged, carriers)?,
                 part,
                 options: text(&options)?,
                 path: relative(path)?,
@@ -412,7 +442,7 @@ fn operation(
             }
         }
         Step::MountCopy { source, path, number: part, attributes, idmap, empty } => Operation::MountCopy {
-            source: bind_source(source, true, idmap.as_ref(), number, privileged, carriers)?,
+            source: bind_source(source, true, 0, idmap.as_ref(), number, privileged, carriers)?,
             part: workspace_part(*part)?,
             path: relative(path)?,
             attributes: attribute_bits(*attributes),
@@ -506,6 +536,7 @@ fn landlock(abi: u32, rules: &[LandlockRule]) -> Result<Operation, PrepareError>
 fn bind_source(
     path: &Path,
     recursive: bool,
+    attributes: u64,
     idmap: Option<&IdMap>,
     step: usize,
     privileged: bool,
@@ -532,14 +563,13 @@ fn bind_source(
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(&found, c"", flags | depth).map_err(failed("open_tree"))?;
+    let map_failed = |message| PrepareError::IdMap { path: path.to_path_buf(), message };
+    let carrier = idmap.map(|map| carriers.carrier(map)).transpose().map_err(map_failed)?;
     // A copy is a peer of its original: what the child mounts on it would appear on the host.
-    sys_mount::set_private(tree.as_fd())
-        .map_err(|errno| failed("mount_setattr")(Errno::from_raw_os_error(errno.0)))?;
-    if let Some(map) = idmap {
-        carriers
-            .apply(&tree, map)
-            .map_err(|message| PrepareError::IdMap { path: path.to_path_buf(), message })?;
-    }
+    sys_mount::settle(tree.as_fd(), attributes, carrier).map_err(|errno| match idmap {
+        Some(_) => map_failed(format!("mount_setattr: {errno}")),
+        None => failed("mount_setattr")(Errno::from_raw_os_error(errno.0)),
+    })?;
     Ok(Source::Tree(tree))
 }
 
@@ -548,7 +578,7 @@ fn bind_source(
 struct Carriers(Vec<(IdMap, OwnedFd)>);
 
 impl Carriers {
-    fn apply(&mut self, tree: &OwnedFd, map: &IdMap) -> Result<(), String> {
+    fn carrier(&mut self, map: &IdMap) -> Result<BorrowedFd<'_>, String> {
         let known = self.0.iter().position(|(known, _)| known == map);
         let index = match known {
             Some(index) => index,
@@ -558,8 +588,7 @@ impl Carriers {
                 self.0.len() - 1
             }
         };
-        sys_mount::set_idmap(tree.as_fd(), self.0[index].1.as_fd())
-            .map_err(|errno| format!("mount_setattr: {errno}"))
+        Ok(self.0[index].1.as_fd())
     }
 }
 

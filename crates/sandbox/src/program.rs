@@ -1,13 +1,14 @@
 //! A program's own process, from the fork to its first instruction.
 //!
-//! The rules of [`crate::child`] hold here too: no allocation, no lock. Whatever fails is told, and ends the process.
+//! The rules of [`crate::child`] hold here too: no allocation, no lock. Whatever fails is told, and ends the process. It has
+//! its own descriptors, but init's memory, which goes on as it is left here.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use palisade_sys::Errno as SysErrno;
 use palisade_sys::exec::{self, Words};
 use palisade_sys::signal::{self, SignalSet};
-use palisade_sys::{Errno as SysErrno, process};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -15,7 +16,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::channel::{Channel, FIRST, MOST_DESCRIPTORS, Message, WindowSize};
-use crate::prepare::Prepared;
+use crate::prepare::Programs;
 
 /// The file mode mask: what a login gives.
 const UMASK: u32 = 0o022;
@@ -23,8 +24,12 @@ const UMASK: u32 = 0o022;
 /// Longest path that is tried (PATH_MAX, limits.h).
 const LONGEST_PATH: usize = 4096;
 
-/// A request to start a program.
-pub(crate) struct Request {
+/// What a program is started with.
+pub(crate) struct Start<'a> {
+    pub(crate) programs: &'a mut Programs,
+    /// The signal mask that it gets.
+    pub(crate) mask: &'a SignalSet,
+    pub(crate) channel: &'a Channel,
     /// Its number.
     pub(crate) program: i32,
     /// The size of the private terminal that it gets, if it gets one.
@@ -33,18 +38,20 @@ pub(crate) struct Request {
     pub(crate) descriptors: [Option<OwnedFd>; MOST_DESCRIPTORS],
 }
 
-/// Starts the program.
-pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel, request: Request) -> ! {
-    let Request { program, terminal, descriptors } = request;
-    // The standard ones are closed here, so what came along may stand in their places: out of the way first.
-    let descriptors = descriptors.map(|descriptor| descriptor.and_then(|taken| above_standard(taken).ok()));
+/// Starts the program. Returns only where that fails, which is told.
+pub(crate) fn start(start: &mut Start<'_>) -> i32 {
+    let Start { programs, mask, channel, program, terminal, descriptors } = start;
+    let (program, terminal) = (*program, *terminal);
+    // Copies: the standard ones are closed here, so what came along may stand in their places; and init closes its own.
+    let copy = |given: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(given, 3).ok();
+    let descriptors = descriptors.each_ref().map(|given| given.as_ref().and_then(copy));
     // The last one is what the words of any program but the first are read from.
     let given =
         descriptors.iter().flatten().count() - usize::from(program != FIRST && descriptors[0].is_some());
     let mut descriptors = descriptors.into_iter().flatten();
-    let fail = |message: Message| -> ! {
+    let fail = |message: Message| {
         let _ = channel.send(message, &[]);
-        process::exit(1)
+        1
     };
     let placed = match terminal {
         None => standard(&mut descriptors)
@@ -53,9 +60,9 @@ pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel
             .map_err(|errno| Message::TerminalFailed { program, errno: errno.raw_os_error() }),
     };
     if let Err(message) = placed {
-        fail(message);
+        return fail(message);
     }
-    let Prepared { program: first, environment, inbox, search, directory, .. } = prepared;
+    let Programs { first, environment, inbox, search, directory } = programs;
     let words = match (program, inbox) {
         (FIRST, _) => Some((first.arguments.words(), first.environment.words())),
         (_, Some(inbox)) => descriptors
@@ -66,11 +73,11 @@ pub(crate) fn start(prepared: &mut Prepared, mask: &SignalSet, channel: &Channel
     };
     drop(descriptors);
     let Some((arguments, environment)) = words else {
-        fail(Message::RequestFailed { program, errno: Errno::TOOBIG.raw_os_error() })
+        return fail(Message::RequestFailed { program, errno: Errno::TOOBIG.raw_os_error() });
     };
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     if let Err(errno) = rustix::process::chdir(directory.as_c_str()) {
-        fail(Message::DirectoryFailed { program, errno: errno.raw_os_error() });
+        return fail(Message::DirectoryFailed { program, errno: errno.raw_os_error() });
     }
     signal::reset_dispositions();
     signal::set_mask(mask);

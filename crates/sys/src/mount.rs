@@ -86,11 +86,17 @@ pub fn set_idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Resul
     mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32 | AT_RECURSIVE, &attributes)
 }
 
-/// Cuts `mount`, and all mounts below it, from every peer group and master (mount_namespaces(7)).
+/// Makes a detached copy of mounts ready to be attached in one call: cuts it from every peer group and master
+/// (mount_namespaces(7)), sets `attributes`, and maps ids as [`set_idmap`] does. With the mounts below it.
 ///
 /// # Errors
-/// As [`set_attributes`].
-pub fn set_private(mount: BorrowedFd<'_>) -> Result<()> {
-    let attributes = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+/// As [`set_attributes`] and [`set_idmap`]: all of it or nothing.
+pub fn settle(mount: BorrowedFd<'_>, attributes: u64, idmap: Option<BorrowedFd<'_>>) -> Result<()> {
+    let attributes = MountAttr {
+        attr_set: attributes | if idmap.is_some() { attr::IDMAP } else { 0 },
+        propagation: libc::MS_PRIVATE,
+        userns_fd: idmap.map_or(0, |namespace| namespace.as_raw_fd() as u64),
+        ..MountAttr::default()
+    };
     mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32 | AT_RECURSIVE, &attributes)
 }

@@ -1,5 +1,6 @@
 //! Making, ending and watching processes.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -134,6 +135,82 @@ pub fn fork_unnoticed() -> Result<Forked> {
         0 => Ok(Forked::Child(ForkedChild { _not_send: std::marker::PhantomData })),
         pid => Ok(Forked::Parent(pid as i32)),
     }
+}
+
+/// Memory for the stack of a process that [`fork_sharing`] makes: 64 KiB, enough for a few paths. What is not used is not
+/// touched.
+#[derive(Debug)]
+pub struct Stack(Vec<MaybeUninit<u128>>);
+
+impl Stack {
+    /// Allocates it.
+    #[expect(clippy::new_without_default, reason = "a default is expected to cost nothing")]
+    pub fn new() -> Self {
+        // The elements have the alignment that a stack needs (System V ABI for x86-64, 3.2.2; the same on aarch64).
+        Self(Vec::with_capacity((64 << 10) / size_of::<u128>()))
+    }
+
+    fn top(&mut self) -> *mut libc::c_void {
+        self.0.spare_capacity_mut().as_mut_ptr_range().end.cast()
+    }
+}
+
+/// Runs `run` in a new process that shares this one's memory until it executes a program or ends; until then this one stands
+/// still (CLONE_VM and CLONE_VFORK, clone(2)). As vfork(2): nothing is copied, which [`fork`] spends most of its time on.
+///
+/// What `run` does to descriptors, directories, signals and credentials is its process's own; what it does to memory stays.
+/// The new process is over when `run` returns, with that status.
+///
+/// # Errors
+/// EAGAIN at a process limit, ENOMEM.
+pub fn fork_sharing<T>(
+    _proof: &ForkedChild,
+    stack: &mut Stack,
+    state: &mut T,
+    run: fn(&mut T) -> i32,
+) -> Result<i32> {
+    struct Start<'a, T> {
+        state: &'a mut T,
+        run: fn(&mut T) -> i32,
+    }
+    extern "C" fn start<T>(given: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is the `Start` below, which outlives this process's use of it, and whose owner stands still.
+        let start = unsafe { &mut *given.cast::<Start<'_, T>>() };
+        (start.run)(start.state)
+    }
+
+    let mut given = Start { state, run };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the caller is a process with one thread (that is what the proof says), which does not go on before the new one
+    // has given up this memory: so `run` has it for itself, and runs on `stack` alone, which outlives it.
+    let pid =
+        Errno::check(unsafe { libc::clone(start::<T>, stack.top(), flags, (&raw mut given).cast()) }.into())?;
+    Ok(pid as i32)
+}
+
+/// Makes a process in new namespaces that is over when this returns: nothing of it is left but its pid, which keeps the
+/// namespaces until [`wait_for`] has seen it. Only that sees it: nothing is sent to the parent.
+///
+/// It shares the caller's memory, which is not copied, and the caller's thread stands still until it has ended (CLONE_VM and
+/// CLONE_VFORK, clone(2)).
+///
+/// # Errors
+/// As [`clone3`].
+pub fn past(namespaces: u64) -> Result<i32> {
+    /// Enough for a function that does nothing.
+    #[repr(align(16))]
+    struct Stack([u8; 4096]);
+    extern "C" fn nothing(_: *mut libc::c_void) -> libc::c_int {
+        0
+    }
+
+    let mut stack = Stack([0; 4096]);
+    let top = stack.0.as_mut_ptr_range().end.cast();
+    // The namespaces that clone(2) knows are all within these 32 bits.
+    let flags = (namespaces & u64::from(u32::MAX)) as i32 | libc::CLONE_VM | libc::CLONE_VFORK;
+    // SAFETY: the child runs on `stack` alone, which outlives it: the call returns when it has ended. It touches nothing.
+    let pid = Errno::check(unsafe { libc::clone(nothing, top, flags, std::ptr::null_mut()) }.into())?;
+    Ok(pid as i32)
 }
 
 /// Whether the caller could make another process as far as RLIMIT_NPROC goes, found out by a clone(2) that makes none.
@@ -316,13 +393,23 @@ fn close_range(_proof: &ForkedChild, first: u32, last: u32) -> Result<()> {
     Errno::check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Closes these descriptors; one that is not open is no error.
+/// Closes these descriptors, neighbours together; one that is not open is no error.
 ///
 /// # Errors
 /// ENOSYS before Linux 5.9.
 pub fn close_each(proof: &ForkedChild, descriptors: impl Iterator<Item = RawFd>) -> Result<()> {
-    let mut all = descriptors.map(RawFd::unsigned_abs);
-    all.try_for_each(|descriptor| close_range(proof, descriptor, descriptor))
+    let mut run: Option<(u32, u32)> = None;
+    for descriptor in descriptors.map(RawFd::unsigned_abs) {
+        run = Some(match run {
+            Some((first, last)) if descriptor == last + 1 => (first, descriptor),
+            Some((first, last)) => {
+                close_range(proof, first, last)?;
+                (descriptor, descriptor)
+            }
+            None => (descriptor, descriptor),
+        });
+    }
+    run.map_or(Ok(()), |(first, last)| close_range(proof, first, last))
 }
 
 /// Closes every descriptor from `first` on that `keep` does not hold, in as many close_range(2) calls as there are gaps.

@@ -4,11 +4,9 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-
-use crate::process::{self, Cloned, namespace};
+use crate::process::{self, namespace};
 
 /// One id inside a user namespace and the id outside that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +39,10 @@ pub fn write_maps(pid: i32, uid: Mapping, gid: Mapping, deny_setgroups: bool) ->
 /// # Errors
 /// What clone3(2), or writing the maps, says.
 pub fn carrier(uid: Mapping, gid: Mapping) -> io::Result<OwnedFd> {
-    let (wait, release) = pipe_with(PipeFlags::CLOEXEC)?;
-    let cloned = process::clone3(namespace::USER).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
-    let pid = match cloned {
-        Cloned::Parent { pid, .. } => pid,
-        Cloned::Child(proof) => {
-            // Everything but the reading end goes: with a copy of the writing end of its own pipe, or of a sibling's,
-            // it would wait for ever.
-            let _ = process::close_except(&proof, 0, std::iter::once(wait.as_raw_fd()));
-            let _ = rustix::io::read(&wait, &mut [0]);
-            process::exit(0)
-        }
-    };
+    // A process that has ended has its namespace until it is waited for.
+    let pid = process::past(namespace::USER).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
     let namespace =
         write_maps(pid, uid, gid, false).and_then(|()| fs::File::open(format!("/proc/{pid}/ns/user")));
-    drop(release);
     let _ = process::wait_for(pid);
     Ok(namespace?.into())
 }

@@ -91,10 +91,10 @@ impl Layout {
 
     /// Makes every missing directory above `path`.
     pub(super) fn make_parents(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
-        let mut ancestors: Vec<&Path> =
-            path.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
-        ancestors.reverse();
-        for ancestor in ancestors {
+        // What is above a directory that was made was made before it.
+        let missing = path.ancestors().skip(1).take_while(|path| !self.made.contains(*path));
+        let missing: Vec<&Path> = missing.filter(|path| path.parent().is_some()).collect();
+        for ancestor in missing.into_iter().rev() {
             self.make_directory(draft, clause, ancestor);
         }
     }

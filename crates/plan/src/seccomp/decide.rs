@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::arguments::{CHECKED, Circumstances};
 use super::profile::{Action, Arch, Call, Errno, Profile, Verdict};
-use super::table::{GROUPS, NEEDED_BY_INIT, NEWER_MOUNT_INTERFACE, USED_IN_NESTED_NAMESPACES};
+use super::table::{BY_RANK, NEEDED_BY_INIT, NEWER_MOUNT_INTERFACE, USED_IN_NESTED_NAMESPACES};
 
 /// Why a policy has no filter.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -82,25 +82,27 @@ fn known(list: &'static str, names: &[String]) -> Result<Vec<Call>, Undecidable>
 }
 
 fn base_rules(circumstances: Circumstances) -> BTreeMap<Call, Verdict> {
-    let mut rules = BTreeMap::new();
-    for group in GROUPS {
+    // In the order of the map, which is then built at once and not call by call.
+    let listed = BY_RANK.iter().enumerate().filter_map(|(rank, actions)| {
+        let (standard, strict) = (*actions)?;
         let action = match circumstances.profile {
-            SyscallProfile::Standard => group.standard,
-            SyscallProfile::Strict => group.strict,
+            SyscallProfile::Standard => standard,
+            SyscallProfile::Strict => strict,
         };
-        set(&mut rules, group.calls, action);
-    }
+        Some((Call::ranked(rank), Verdict::Always(action)))
+    });
+    let mut rules: BTreeMap<Call, Verdict> = listed.collect();
     for (name, check) in CHECKED {
-        rules.insert(listed(name), Verdict::Check(check(circumstances)));
+        rules.insert(known_call(name), Verdict::Check(check(circumstances)));
     }
     rules
 }
 
 fn set(rules: &mut BTreeMap<Call, Verdict>, names: &[&str], action: Action) {
-    rules.extend(names.iter().map(|name| (listed(name), Verdict::Always(action))));
+    rules.extend(names.iter().map(|name| (known_call(name), Verdict::Always(action))));
 }
 
-fn listed(name: &str) -> Call {
+fn known_call(name: &str) -> Call {
     Call::named(name)
         .unwrap_or_else(|| panic!("the table of the filter names {name}, which is no system call"))
 }

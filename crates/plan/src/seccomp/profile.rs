@@ -64,6 +64,12 @@ impl Call {
         Self::numbered(syscalls::number(name)?)
     }
 
+    /// The call at this place among all that are ordered by name.
+    pub(super) fn ranked(rank: usize) -> Self {
+        let (name, number) = syscalls::BY_NAME[rank];
+        Self { name, number }
+    }
+
     /// The call with the number `number`, if there is one.
     pub fn numbered(number: u32) -> Option<Self> {
         Some(Self { name: syscalls::name(number)?, number })

@@ -7,6 +7,8 @@
 //! The error of a denied call is part of its reason. `EPERM` is the rule. `ENOSYS` stands where programs have a
 //! fallback for older kernels and use it only then.
 
+use palisade_policy::syscalls;
+
 use super::profile::{Action, Errno};
 
 /// Calls that are treated alike for one reason.
@@ -40,6 +42,26 @@ const fn denied(why: &'static str, calls: &'static [&'static str]) -> Group {
 
 const fn absent(why: &'static str, calls: &'static [&'static str]) -> Group {
     Group { why, standard: ENOSYS, strict: ENOSYS, calls }
+}
+
+/// The answers of the standard and of the strict profile to each call, in the order of the names; none to one that the
+/// groups do not have. The compiler puts it together: every run of every sandbox needs it.
+pub(super) static BY_RANK: [Option<(Action, Action)>; syscalls::COUNT] = by_rank();
+
+const fn by_rank() -> [Option<(Action, Action)>; syscalls::COUNT] {
+    let mut answers = [None; syscalls::COUNT];
+    let mut index = 0;
+    while index < GROUPS.len() {
+        let Group { standard, strict, calls, .. } = &GROUPS[index];
+        let mut call = 0;
+        while call < calls.len() {
+            let rank = syscalls::rank(calls[call]).expect("a group names a call that does not exist");
+            answers[rank] = Some((*standard, *strict));
+            call += 1;
+        }
+        index += 1;
+    }
+    answers
 }
 
 #[rustfmt::skip]
