@@ -81,7 +81,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         for length in [0, 1, ROOM - 1, ROOM, ROOM + 1, 5 * ROOM] {
-            let content: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let content: Vec<u8> = (0..=250).cycle().take(length).collect();
             std::fs::write(&path, &content).expect("written");
             assert_eq!(bytes(&path).as_deref(), Ok(content.as_slice()), "{length}");
         }

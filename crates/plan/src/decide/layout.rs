@@ -1,6 +1,7 @@
 //! What stands where in the new root while it is being planned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use palisade_policy::{Access, Clause};
@@ -13,9 +14,11 @@ use crate::step::Step;
 pub(super) struct Layout {
     /// The directory in which the workload starts.
     pub(super) directory: PathBuf,
-    mounts: BTreeMap<PathBuf, Place>,
-    made: BTreeSet<PathBuf>,
-    pinned: BTreeSet<PathBuf>,
+    // By the bytes of absolute paths without `.`, `..` or doubled slashes: paths compare component by component, which takes
+    // ten times as long. A directory stands before what is in it either way.
+    mounts: BTreeMap<OsString, Place>,
+    made: BTreeSet<OsString>,
+    pinned: BTreeSet<OsString>,
     /// Where nothing may be executed, whatever is mounted there.
     pub(super) noexec: BTreeSet<PathBuf>,
 }
@@ -47,7 +50,7 @@ impl Place {
 impl Layout {
     pub(super) fn new() -> Self {
         // The root itself is a tmpfs that is written while it is built and read-only afterwards.
-        let root = (PathBuf::from("/"), Place::private(Access::ReadOnly, false));
+        let root = (OsString::from("/"), Place::private(Access::ReadOnly, false));
         Self {
             directory: PathBuf::from("/"),
             mounts: BTreeMap::from([root]),
@@ -60,39 +63,41 @@ impl Layout {
     /// The mount that `path` lies on.
     pub(super) fn enclosing(&self, path: &Path) -> Place {
         path.ancestors()
-            .find_map(|ancestor| self.mounts.get(ancestor).copied())
+            .find_map(|ancestor| self.mounts.get(ancestor.as_os_str()).copied())
             .unwrap_or_else(|| Place::private(Access::ReadOnly, false))
     }
 
     /// Where the mount that `path` lies on begins.
     pub(super) fn enclosing_mount<'a>(&self, path: &'a Path) -> &'a Path {
-        path.ancestors().find(|ancestor| self.mounts.contains_key(*ancestor)).unwrap_or(Path::new("/"))
+        path.ancestors()
+            .find(|ancestor| self.mounts.contains_key(ancestor.as_os_str()))
+            .unwrap_or(Path::new("/"))
     }
 
     /// Notes that `path` is mounted over itself; whether that is new.
     pub(super) fn pin(&mut self, path: &Path) -> bool {
-        self.pinned.insert(path.to_path_buf())
+        self.pinned.insert(path.into())
     }
 
     /// Whether something is mounted exactly here.
     pub(super) fn is_mount(&self, path: &Path) -> bool {
-        self.mounts.contains_key(path)
+        self.mounts.contains_key(path.as_os_str())
     }
 
     /// Notes that `place` is mounted at `path`.
     pub(super) fn mount(&mut self, path: &Path, place: Place) {
-        self.mounts.insert(path.to_path_buf(), place);
+        self.mounts.insert(path.into(), place);
     }
 
     /// All mounts, parents before children.
     pub(super) fn mounts(&self) -> impl Iterator<Item = (&Path, Place)> {
-        self.mounts.iter().map(|(path, place)| (path.as_path(), *place))
+        self.mounts.iter().map(|(path, place)| (Path::new(path), *place))
     }
 
     /// Makes every missing directory above `path`.
     pub(super) fn make_parents(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
         // What is above a directory that was made was made before it.
-        let missing = path.ancestors().skip(1).take_while(|path| !self.made.contains(*path));
+        let missing = path.ancestors().skip(1).take_while(|path| !self.made.contains(path.as_os_str()));
         let missing: Vec<&Path> = missing.filter(|path| path.parent().is_some()).collect();
         for ancestor in missing.into_iter().rev() {
             self.make_directory(draft, clause, ancestor);
@@ -101,7 +106,7 @@ impl Layout {
 
     /// Makes one directory, unless it exists or lies in a part of the host's tree.
     pub(super) fn make_directory(&mut self, draft: &mut Draft, clause: &Clause, path: &Path) {
-        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.into()) {
             draft.step(clause, Step::MakeDirectory { path: path.to_path_buf(), mode: 0o755 });
         }
     }
@@ -111,7 +116,7 @@ impl Layout {
         self.make_parents(draft, clause, path);
         if kind == Kind::Directory {
             self.make_directory(draft, clause, path);
-        } else if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+        } else if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.into()) {
             draft.step(
                 clause,
                 Step::MakeFile { path: path.to_path_buf(), mode: 0o644, content: String::new() },
@@ -122,7 +127,7 @@ impl Layout {
     /// Makes a link, unless something stands there already.
     pub(super) fn make_link(&mut self, draft: &mut Draft, clause: &Clause, path: &Path, target: &Path) {
         self.make_parents(draft, clause, path);
-        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.to_path_buf()) {
+        if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.into()) {
             draft.step(clause, Step::MakeLink { path: path.to_path_buf(), target: target.to_path_buf() });
         }
     }
