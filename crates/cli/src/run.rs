@@ -66,7 +66,10 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
         report.write(plan, decided.as_ref(), &outcome)?;
     }
     changes::take_out(arguments, &outcome)?;
-    Ok(outcome.exit_code())
+    let code = outcome.exit_code();
+    // The process ends: to free each piece first would only make the caller wait.
+    std::mem::forget((given, decided, outcome));
+    Ok(code)
 }
 
 fn start(plan: &Plan, command: Command, events: Option<&mut Events>) -> Result<Outcome, Told> {

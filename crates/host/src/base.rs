@@ -1,5 +1,6 @@
 //! What a new root can take from this host.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,15 +22,27 @@ pub(crate) fn layout() -> BaseLayout {
             Ok(_) | Err(_) => {}
         }
     }
+    let mut plain = Plain::default();
     for path in SHARED_ETC_ENTRIES.iter().map(Path::new) {
         let Ok(metadata) = fs::symlink_metadata(path) else { continue };
         if metadata.is_symlink() {
             add_link(&mut layout, path);
-        } else if fs::canonicalize(path).is_ok_and(|canonical| canonical == path) {
+        } else if path.parent().is_some_and(|parent| plain.is(parent)) {
             layout.etc.insert(path.to_path_buf(), kind(&metadata));
         }
     }
     layout
+}
+
+/// Which directories are reached through no symbolic link; each is looked at once.
+#[derive(Default)]
+struct Plain<'a>(BTreeMap<&'a Path, bool>);
+
+impl<'a> Plain<'a> {
+    fn is(&mut self, directory: &'a Path) -> bool {
+        let look = || fs::canonicalize(directory).is_ok_and(|canonical| canonical == directory);
+        *self.0.entry(directory).or_insert_with(look)
+    }
 }
 
 /// A link is made again as it is; it may lead to something that the new root does not have.

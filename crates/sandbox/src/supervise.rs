@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use palisade_policy::Clause;
+use palisade_sys::memory::release_program;
 use palisade_sys::process;
 use palisade_sys::signal::{SIGCONT, SIGKILL, SIGTERM, SIGWINCH};
 use rustix::event::{PollFlags, Timespec};
@@ -34,6 +35,9 @@ pub(crate) use told::{ended, other_failure};
 /// How long a workload may take to end after SIGTERM at the wall-time limit, before everything is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What has run for this long is no short command, whose end would only wait for what is mapped again.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// Every process of a sandbox, where a program's number is asked for.
 const EVERYTHING: i32 = -1;
 
@@ -55,6 +59,8 @@ pub(crate) struct Supervisor<'a> {
     gauges: Gauges,
     /// When to look at them again.
     next_gauging: Option<Instant>,
+    /// When to give back the memory that only the start needed.
+    settling: Option<Instant>,
     ending: Option<Ending>,
     limits_hit: Vec<LimitHit>,
     denials: Denials,
@@ -88,6 +94,7 @@ impl<'a> Supervisor<'a> {
             out_of_cpu_time: false,
             gauges: Gauges::default(),
             next_gauging: None,
+            settling: None,
             ending: None,
             limits_hit: Vec::new(),
             denials: Denials::default(),
@@ -101,6 +108,8 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn run(mut self) -> Outcome {
         let start = Instant::now();
         self.deadline = self.launched.wall_time.map(|time| start + time);
+        // Only in a process that does nothing else.
+        self.settling = self.forwarding.map(|_| start + SETTLED);
         self.look_at_cpu_time();
         // Where something is let out, not before somebody serves the sockets: what cannot be served is not started.
         if self.launched.egress.is_none() {
@@ -245,6 +254,10 @@ impl<'a> Supervisor<'a> {
         if self.next_gauging.is_some_and(|next| next <= Instant::now()) {
             self.look_at_file_systems();
         }
+        if self.settling.is_some_and(|time| time <= Instant::now()) {
+            self.settling = None;
+            release_program();
+        }
         None
     }
 
@@ -272,7 +285,8 @@ impl<'a> Supervisor<'a> {
         // What the program prints is dealt with after its start was told; until then it waits in its pipe.
         let relays = self.front.interests().filter(|_| self.started);
         sources.extend(relays.map(|(index, descriptor, flags)| (Source::Relay(index), descriptor, flags)));
-        let next = self.deadline.into_iter().chain(self.look).chain(self.next_gauging).min();
+        let times = [self.deadline, self.look, self.next_gauging, self.settling];
+        let next = times.into_iter().flatten().min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         ready(sources, left.and_then(|left| Timespec::try_from(left).ok()))
     }
