@@ -8,14 +8,29 @@ import shutil
 import sys
 import traceback
 
+import growth
+import inside
+import library
+import memory
+import network
 import plot
+import plot_growth
+import rates
 import report
 import starts
+import suite
 from bench import Bench
 
 # What is measured together, and for which goals.
 GROUPS = [
     ("starts", {1, 2, 3}, starts.measure),
+    ("starts a second", {4}, rates.measure),
+    ("inside", {5}, inside.measure),
+    ("memory", {6}, memory.measure),
+    ("network", {7}, network.measure),
+    ("library", {8}, library.measure),
+    ("suite", {9}, suite.measure),
+    ("growth", {10}, growth.measure),
 ]
 
 
@@ -32,6 +47,8 @@ def main():
     report.write(bench, f"{out}/bench-{bench.who}.json")
     if "start, ms" in bench.values:
         plot.write(bench, f"{out}/bench-{bench.who}.svg")
+    if bench.growth:
+        plot_growth.write(bench, f"{out}/bench-{bench.who}-growth.svg")
     sys.exit(1 if bench.failed else 0)
 
 
