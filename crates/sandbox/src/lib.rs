@@ -126,7 +126,6 @@ pub use event::Event;
 pub use failure::Failure;
 pub use front::Stdio;
 pub use outcome::{Ending, LimitHit, Outcome, Output, Usage, code};
-pub use palisade_sys::memory::populate;
 pub use prepare::PrepareError;
 pub use registry::{NameError, Record, Registry};
 pub use relay::Stream;

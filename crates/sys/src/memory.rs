@@ -62,26 +62,6 @@ pub fn wipe_arguments(_proof: &ForkedChild, area: ArgumentArea) {
     }
 }
 
-/// Has the kernel map at once what a short-lived program is about to touch page by page, each at the price of a fault: the next
-/// 64 KiB of the stack, and what malloc(3) has in reserve when it has begun (MADV_POPULATE_WRITE, madvise(2), Linux 5.14). Nothing
-/// depends on it, so an older kernel's refusal is none.
-pub fn populate() {
-    /// Within what execve(2) maps of a stack (`setup_arg_pages` in fs/exec.c).
-    const STACK: usize = 64 << 10;
-    /// By how much the heap grows first (M_TOP_PAD, mallopt(3)).
-    const HEAP: usize = 128 << 10;
-    const PAGE: usize = 4096;
-
-    let here = 0u8;
-    let stack = (&raw const here as usize / PAGE * PAGE).saturating_sub(STACK);
-    // SAFETY: an increment of 0 only tells where the heap ends.
-    let heap = (unsafe { libc::sbrk(0) } as usize / PAGE * PAGE).saturating_sub(HEAP);
-    for (start, length) in [(stack, STACK), (heap, HEAP)] {
-        // SAFETY: what is mapped keeps its content, and what is not stays so.
-        unsafe { libc::madvise(start as *mut c_void, length, libc::MADV_POPULATE_WRITE) };
-    }
-}
-
 /// Gives back the pages of this program's code and constants that are resident (MADV_DONTNEED, madvise(2)): what is used
 /// again is mapped again from the page cache. For a program that has done most of its work and waits.
 ///
