@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use palisade_conformance::known::Day;
 use palisade_conformance::matrix::Form;
 use palisade_conformance::verify::{Output, Shard};
@@ -15,6 +15,22 @@ use palisade_conformance::verify::{Output, Shard};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Arguments {
+    /// As [`Parser::try_parse_from`].
+    pub(crate) fn parse_words(words: &[OsString]) -> Result<Self, clap::Error> {
+        // `run` is what is started most, and need not wait until all other verbs are described. Whatever is not right with it, or
+        // asks for help, is answered with all that there is.
+        if let [_, verb, ..] = words
+            && verb == "run"
+            && let Ok(found) = Run::augment_args(clap::Command::new("run")).try_get_matches_from(&words[1..])
+            && let Ok(run) = Run::from_arg_matches(&found)
+        {
+            return Ok(Self { verb: Verb::Run(run) });
+        }
+        Self::try_parse_from(words)
+    }
 }
 
 #[derive(Debug, Subcommand)]

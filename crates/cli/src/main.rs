@@ -21,8 +21,6 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use arguments::{Arguments, Verb};
 
 fn main() -> ExitCode {
@@ -31,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     let (inner, arguments) = palisade_conformance::verify::arguments();
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::parse_words(&arguments) {
         Ok(arguments) => arguments,
         Err(error) => return message::usage(&error),
     };
