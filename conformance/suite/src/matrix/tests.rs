@@ -216,6 +216,15 @@ fn changes_between_two_sets() {
 }
 
 #[rstest]
+#[case::first(r#"{"schema":"palisade.host/1","policy":null}"#)]
+#[case::spaced(" {\n \"schema\" : \"palisade.host/1\" }")]
+#[case::last(r#"{"policy":null,"schema":"palisade.host/1"}"#)]
+#[case::escaped(r#"{"schema":"palisade\u002ehost/1"}"#)]
+fn the_schema_may_stand_anywhere(#[case] text: &str) {
+    assert_eq!(read::parse("h", "h", text.as_bytes()).unwrap().hosts.len(), 1);
+}
+
+#[rstest]
 #[case::not_json("{", "not a report")]
 #[case::another_schema(r#"{"schema":"x/1"}"#, "its schema is \"x/1\"")]
 #[case::no_probes(r#"{"schema":"palisade.verify/1","subject":{}}"#, "not a report")]
