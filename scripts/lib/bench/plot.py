@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 from stats import quantile
 
-LEFT, RIGHT, ROW, TOP, WIDTH = 230, 70, 24, 64, 860
+LEFT, RIGHT, ROW, TOP, WIDTH = 270, 70, 24, 64, 860
 # Legible on white and on black: what is drawn takes after the reader's setting.
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
