@@ -154,6 +154,15 @@ fn is_plain(address: IpAddr) -> bool {
     }
 }
 
+/// Later than at once: who carries a link may look once a second for ports to forward (pasta(1), `--tcp-ns auto`).
+fn late(mut probe: Probe) -> Probe {
+    if let crate::catalogue::Workload::Script(script) = &mut probe.workload {
+        let statements: Vec<_> = script.statements().to_vec();
+        *script = std::iter::once(setup!("sleep_ms", 1_500)).chain(statements).collect();
+    }
+    probe
+}
+
 /// Every address entry.
 pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     let far = |id: String, by, address, port, proto| Place {
@@ -188,11 +197,13 @@ pub(super) fn probes(world: &World, policy: &Policy) -> Vec<Probe> {
     places.push(host("net/host/lan-v4".to_owned(), &lan_v4, 80));
     places.push(host("net/host/lan-v6".to_owned(), &lan_v6, 80));
     // Bound to loopback alone, as services that trust the machine are.
-    places.push(host("net/host/loopback-service-v4".to_owned(), "127.0.0.1", world.host_service));
+    let service = host("net/host/loopback-service-v4".to_owned(), "127.0.0.1", world.host_service);
     places.push(host("net/host/loopback-service-v6".to_owned(), "::1", world.host_service));
     places.push(host("net/host/loopback-service-mapped".to_owned(), "::ffff:127.0.0.1", world.host_service));
 
     let mut probes: Vec<Probe> = places.into_iter().map(|place| place.under(world, policy)).collect();
+    let service = service.under(world, policy);
+    probes.push(if policy.network.backend.is_plumbed() { late(service) } else { service });
     // Kernels without a protocol say so; a filter that hides it says the same.
     let no_protocol = || Unreachable.or(NoFamily);
     let mptcp = far("net/tcp/mptcp".to_owned(), "mptcp", INTERNET_V4, 443, Proto::Tcp);
