@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Output;
 
 use palisade_sys::seccomp::{set_mode_filter, set_mode_filter_with_listener};
+use rstest::rstest;
 use support::{less, output, palisade, status, stderr, stdout};
 use tempfile::TempDir;
 
@@ -76,12 +77,14 @@ fn without_control_groups_each_limit_that_is_lost_is_told() {
     assert_eq!(covered(directory.path(), "resources.processes")["status"], "enforced");
 }
 
-/// Without user namespaces there is no sandbox, whatever the policy says.
-#[test]
-fn without_user_namespaces_nothing_runs() {
+/// Without namespaces there is no sandbox, whatever the policy says.
+#[rstest]
+#[case::user("max_user_namespaces", "clone3")]
+#[case::network("max_net_namespaces", "make the network namespace")]
+fn without_namespaces_nothing_runs(#[case] limit: &str, #[case] call: &str) {
     let directory = workspace();
     let inner = |policy: &str| {
-        let run = less::after_in_user_namespace("echo 0 > /proc/sys/user/max_user_namespaces");
+        let run = less::after_in_user_namespace(&format!("echo 0 > /proc/sys/user/{limit}"));
         let words = ["run", "--policy", policy, "--", "sh", "-c", "echo ran; echo > marker"];
         run.output(|command| command.args(words).current_dir(directory.path()))
     };
@@ -90,6 +93,7 @@ fn without_user_namespaces_nothing_runs() {
         let told = inner(policy);
         nothing_ran(directory.path(), &told);
         assert!(stderr(&told).contains("ENOSPC"), "{}", stderr(&told));
+        assert!(stderr(&told).contains(call), "{}", stderr(&told));
         assert!(stderr(&told).contains("hint: "), "{}", stderr(&told));
     }
 }

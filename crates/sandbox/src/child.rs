@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use palisade_policy::Protocol;
 use palisade_sys::memory::wipe_arguments;
+use palisade_sys::network_namespace::NetworkNamespace;
 use palisade_sys::process::{ForkedChild, WaitStatus};
 use palisade_sys::signal::SignalSet;
 use palisade_sys::{exec, landlock, mount as sys_mount, net, process as sys_process, seccomp};
@@ -32,7 +33,7 @@ use crate::channel::{Channel, Message, Part, SocketKind};
 use crate::copy::copy;
 use crate::init;
 use crate::netlink;
-use crate::operands::{Loader, Operation, Source, WorkspacePart};
+use crate::operands::{Loader, Operation, Source, When, WorkspacePart};
 use crate::prepare::Prepared;
 use crate::socket;
 
@@ -62,15 +63,44 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
     wait_for_ids(&channel);
     // The modes of the steps are exact.
     rustix::process::umask(Mode::empty());
+    let mut network = prepared.network.take();
     let mut state = State::default();
     for (index, operation) in prepared.operations.iter().enumerate() {
+        make_network(proof, operation.when(), &mut network, prepared.namespaces_step, &channel);
         if let Err((part, errno)) = apply(proof, operation, prepared, &channel, &mut state) {
-            let index = i32::try_from(index).unwrap_or(i32::MAX);
-            let _ = channel.send(Message::StepFailed { index, part, errno: errno.raw_os_error() }, &[]);
-            sys_process::exit(1);
+            failed(index, part, errno, &channel);
         }
     }
+    make_network(proof, When::Within, &mut network, prepared.namespaces_step, &channel);
     init::run(proof, prepared, mask, channel)
+}
+
+/// Ends the child over a step, by its index.
+fn failed(index: usize, part: Part, errno: Errno, channel: &Channel) -> ! {
+    let index = i32::try_from(index).unwrap_or(i32::MAX);
+    let _ = channel.send(Message::StepFailed { index, part, errno: errno.raw_os_error() }, &[]);
+    sys_process::exit(1)
+}
+
+/// Begins to make the network namespace as soon as the steps allow, and enters it when one needs it: meanwhile the rest is
+/// made. `step`, from 1, is the plan's for all namespaces.
+fn make_network(
+    proof: &ForkedChild,
+    when: When,
+    network: &mut Option<NetworkNamespace>,
+    step: usize,
+    channel: &Channel,
+) {
+    let Some(namespace) = network else { return };
+    if when == When::Before && !namespace.is_begun() || namespace.is_entered() {
+        return;
+    }
+    let begun = if namespace.is_begun() { Ok(()) } else { namespace.begin(proof) };
+    // Another step that closes descriptors has to wait, too.
+    let entered = if when == When::Beside { begun } else { begun.and_then(|()| namespace.enter(proof)) };
+    if let Err((part, errno)) = ours_in(Part::Network, entered) {
+        failed(step.saturating_sub(1), part, errno, channel);
+    }
 }
 
 /// Until the parent has written the id maps, this process has no user that the kernel would store in a file.

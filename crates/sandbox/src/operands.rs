@@ -144,6 +144,66 @@ pub(crate) enum Operation {
     },
 }
 
+/// When a step can run, as far as the network namespace goes, which is made beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before its making begins.
+    Before,
+    /// While it is made.
+    Beside,
+    /// In it.
+    Within,
+}
+
+impl Operation {
+    /// What is made of files needs no network. Whatever gives up a right comes after, since entering the namespace needs some.
+    pub(crate) fn when(&self) -> When {
+        match self {
+            // Closing descriptors would close the maker's, which are the caller's.
+            Self::Done | Self::EnterCgroupNamespace | Self::CloseDescriptors => When::Before,
+            Self::WipeArguments(_)
+            | Self::ClearGroups
+            | Self::SetIds { .. }
+            | Self::SetHostname(_)
+            | Self::PrivateMounts
+            | Self::NewRoot { .. }
+            | Self::MakeDirectory { .. }
+            | Self::MakeFile { .. }
+            | Self::MakeLink { .. }
+            | Self::MountFileSystem { .. }
+            | Self::MountBind { .. }
+            | Self::ProtectPath { .. }
+            | Self::MaskPath { .. }
+            | Self::MakePlaceholder { .. }
+            | Self::PinPath { .. }
+            | Self::MountWorkspace { .. }
+            | Self::MountOverlay { .. }
+            | Self::MountCopy { .. }
+            | Self::CloseWorkspace
+            | Self::ForbidUserNamespaces => When::Beside,
+            Self::LoopbackUp
+            | Self::Route(_)
+            | Self::Listen { .. }
+            | Self::ListenTransparent { .. }
+            | Self::OpenRaw { .. }
+            | Self::LoadRuleset(_)
+            | Self::AttachLink(_)
+            | Self::LinkUp(_)
+            | Self::Checkpoint { .. }
+            | Self::PivotRoot
+            | Self::SealMount { .. }
+            | Self::NewSession
+            | Self::Limit { .. }
+            | Self::NotDumpable
+            | Self::DropBoundingSet { .. }
+            | Self::NoNewPrivileges
+            | Self::RestrictLandlock { .. }
+            | Self::DropCapabilities { .. }
+            | Self::InstallSeccomp { .. } => When::Within,
+        }
+    }
+}
+
 /// The program that loads a ruleset of nftables, and what it reads.
 #[derive(Debug)]
 pub(crate) struct Loader {

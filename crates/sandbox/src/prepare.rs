@@ -18,6 +18,7 @@ use palisade_plan::{Plan, Step, seccomp};
 use palisade_sys::exec::{Inbox, StringArray};
 use palisade_sys::memory::ArgumentArea;
 use palisade_sys::mount as sys_mount;
+use palisade_sys::network_namespace::NetworkNamespace;
 use palisade_sys::process::{Stack, namespace};
 use palisade_sys::seccomp::SockFilter;
 use palisade_sys::user_namespace::carrier;
@@ -156,6 +157,8 @@ impl PrepareError {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) namespaces: u64,
+    /// What the child makes beside its other steps.
+    pub(crate) network: Option<NetworkNamespace>,
     pub(crate) groups: Groups,
     /// The numbers of two steps that are carried out by the caller's side, from 1.
     pub(crate) namespaces_step: usize,
@@ -243,7 +246,8 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
     trees.sort_unstable();
     Ok(Prepared {
         // A cgroup namespace begins at the groups that its maker is in: the child makes it when it is in its own.
-        namespaces: namespaces & !namespace::CGROUP,
+        namespaces: namespaces & !(namespace::CGROUP | namespace::NETWORK),
+        network: (namespaces & namespace::NETWORK != 0).then(NetworkNamespace::new),
         groups: Groups::of(plan)?,
         namespaces_step,
         ids_step,
@@ -262,7 +266,7 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
             search: search(plan)?,
             directory: c_string(plan.directory.as_os_str())?,
         },
-        stack: Stack::new(),
+        stack: Stack::new(64 << 10),
         wall_time: plan.wall_time,
         watched: Watched::of(plan),
         words: plan

@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod network_namespace;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

@@ -137,20 +137,18 @@ pub fn fork_unnoticed() -> Result<Forked> {
     }
 }
 
-/// Memory for the stack of a process that [`fork_sharing`] makes: 64 KiB, enough for a few paths. What is not used is not
-/// touched.
+/// Memory for the stack of a process that shares this one's. What is not used is not touched.
 #[derive(Debug)]
 pub struct Stack(Vec<MaybeUninit<u128>>);
 
 impl Stack {
-    /// Allocates it.
-    #[expect(clippy::new_without_default, reason = "a default is expected to cost nothing")]
-    pub fn new() -> Self {
+    /// Allocates so many bytes. 64 KiB are enough for a few paths.
+    pub fn new(bytes: usize) -> Self {
         // The elements have the alignment that a stack needs (System V ABI for x86-64, 3.2.2; the same on aarch64).
-        Self(Vec::with_capacity((64 << 10) / size_of::<u128>()))
+        Self(Vec::with_capacity(bytes / size_of::<u128>()))
     }
 
-    fn top(&mut self) -> *mut libc::c_void {
+    pub(crate) fn top(&mut self) -> *mut libc::c_void {
         self.0.spare_capacity_mut().as_mut_ptr_range().end.cast()
     }
 }

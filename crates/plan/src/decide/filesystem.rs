@@ -35,7 +35,7 @@ const DEVICE_FILES: &[&str] = &["full", "null", "random", "tty", "urandom", "zer
 /// Parts of procfs that change the host, read-only even where the rest has to be writable.
 const PROTECTED_PROC: &[&str] = &["sys"];
 
-/// Plans the whole new root, and the change into it.
+/// Plans the whole new root.
 pub(super) fn filesystem(
     policy: &Policy,
     facts: &HostFacts,
@@ -73,16 +73,20 @@ pub(super) fn filesystem(
     tmp(filesystem, &mut layout, draft);
     rules::rules(filesystem, facts, situation, &mut layout, draft);
 
+    layout
+}
+
+/// Plans the change into the new root.
+pub(super) fn enter(policy: &Policy, draft: &mut Draft) {
     draft.step(&BASE, Step::PivotRoot {});
     for path in ["/dev", "/"] {
         draft.step(&BASE, Step::SealMount { path: path.into() });
     }
     draft.enforced(
         &BASE,
-        format!("{:?}", filesystem.base).to_lowercase(),
+        format!("{:?}", policy.filesystem.base).to_lowercase(),
         "mount namespace with a root of its own",
     );
-    layout
 }
 
 /// The host's programs and libraries, read-only.

@@ -74,15 +74,24 @@ pub struct Foreseen {
 pub fn foresee(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Foreseen {
     let mut draft = Draft::default();
 
-    // The order of the steps. Control groups first, so that everything is charged to them. Ids next: what follows is done by the workload's own user, so that every file made
-    // on the way is the workload's. Descriptors and arguments before anything can fail halfway. The file system is
-    // built before the old root goes; privilege goes last, since every step before needs some of it, and the filter
-    // is the very last, since it forbids the calls that the steps before it make.
+    // The order of the steps. Control groups first, so that everything is charged to them. Ids next: what follows is done by
+    // the workload's own user, so that every file made on the way is the workload's. Descriptors and arguments before anything
+    // can fail halfway. The file system is built before the old root goes, and the network after it: its namespace, which takes
+    // the kernel longest, is made meanwhile. But a ruleset is loaded first, by a program that needs the host's procfs, which
+    // the new root covers. Privilege goes last, since every step before needs some of it, and the filter is the very last,
+    // since it forbids the calls that the steps before it make.
     let groups = groups::groups(policy, facts, &mut draft);
     process::namespaces(policy, facts, situation, &mut draft);
     process::identity(policy, facts, situation, &mut draft);
-    network::network(policy, facts, &mut draft);
+    let mut network = Draft::default();
+    network::network(policy, facts, &mut network);
+    let is_first = network.steps.iter().any(|planned| matches!(planned.step, Step::LoadRuleset { .. }));
+    if is_first {
+        draft.append(&mut network);
+    }
     let layout = filesystem::filesystem(policy, facts, situation, &mut draft);
+    draft.append(&mut network);
+    filesystem::enter(policy, &mut draft);
     resources::resources(policy, facts, &groups, &mut draft);
     process::session(policy, &mut draft);
     process::privilege(policy, &mut draft);
@@ -139,6 +148,13 @@ struct Draft {
 }
 
 impl Draft {
+    /// Takes everything out of another.
+    fn append(&mut self, other: &mut Self) {
+        self.steps.append(&mut other.steps);
+        self.coverage.append(&mut other.coverage);
+        self.reasons.append(&mut other.reasons);
+    }
+
     fn step(&mut self, serves: &Clause, step: Step) {
         self.steps.push(PlannedStep { serves: serves.clone(), step });
     }

@@ -33,10 +33,12 @@ pub(crate) enum Part {
     Rule,
     /// Restricting itself.
     Restrict,
+    /// Making the network namespace.
+    Network,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Whole,
         Self::Source,
         Self::Changed,
@@ -50,6 +52,7 @@ impl Part {
         Self::Ruleset,
         Self::Rule,
         Self::Restrict,
+        Self::Network,
     ];
 
     fn from_number(number: i32) -> Option<Self> {
@@ -72,6 +75,7 @@ impl Part {
             Self::Ruleset => "landlock_create_ruleset",
             Self::Rule => "landlock_add_rule",
             Self::Restrict => "landlock_restrict_self",
+            Self::Network => "make the network namespace",
         })
     }
 }
