@@ -1,6 +1,6 @@
 //! The command line, one place for every flag.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser as _};
@@ -20,8 +20,11 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// As [`Parser::try_parse_from`].
     pub(crate) fn parse_words(words: &[OsString]) -> Result<Self, clap::Error> {
-        // `run` is what is started most, and need not wait until all other verbs are described. Whatever is not right with it, or
-        // asks for help, is answered with all that there is.
+        // `run` is what is started most, and need not wait until flags are described that it does not have, or all other verbs.
+        // Whatever is not right with it, or asks for help, is answered with all that there is.
+        if let Some(run) = Run::plain(words) {
+            return Ok(Self { verb: Verb::Run(run) });
+        }
         if let [_, verb, ..] = words
             && verb == "run"
             && let Ok(found) = Run::augment_args(clap::Command::new("run")).try_get_matches_from(&words[1..])
@@ -31,6 +34,28 @@ impl Arguments {
         }
         Self::try_parse_from(words)
     }
+}
+
+impl Run {
+    /// A run with no flag but `--policy`, as it wraps each call of a tool: the same as [`Parser::try_parse_from`].
+    fn plain(words: &[OsString]) -> Option<Self> {
+        let (policy, command) = match words {
+            [_, verb, dashes, command @ ..] if verb == "run" && dashes == "--" => (None, command),
+            [_, verb, flag, policy, dashes, command @ ..]
+                if verb == "run" && flag == "--policy" && dashes == "--" && is_plain_value(policy) =>
+            {
+                (Some(policy.clone()), command)
+            }
+            _ => return None,
+        };
+        let policy = PolicyFlags { policy, ..PolicyFlags::default() };
+        Some(Self { policy, command: command.to_vec(), ..Self::default() })
+    }
+}
+
+/// Whether nobody could take it for a flag, or for none.
+fn is_plain_value(word: &OsStr) -> bool {
+    word.as_encoded_bytes().first().is_some_and(|first| *first != b'-')
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,7 +198,7 @@ pub(crate) enum NoNetwork {
     None,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) policy: PolicyFlags,
@@ -480,4 +505,47 @@ pub(crate) enum Format {
     #[default]
     Text,
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_run_is_what_the_parser_makes_of_it() {
+        let lines = [
+            "run -- true",
+            "run --",
+            "run -- sh -c --policy --",
+            "run -- --",
+            "run --policy agent -- true",
+            "run --policy p.yaml -- sh -c true --policy x",
+            "run --policy p.yaml --",
+        ];
+        for line in lines {
+            let words: Vec<OsString> =
+                ["palisade"].into_iter().chain(line.split(' ')).map(Into::into).collect();
+            let plain = Run::plain(&words).expect("it is plain");
+            let Verb::Run(parsed) = Arguments::try_parse_from(&words).expect("it is right").verb else {
+                panic!("no run: {line}")
+            };
+            assert_eq!(format!("{plain:?}"), format!("{parsed:?}"), "{line}");
+        }
+        let others = [
+            "run",
+            "run true",
+            "run --policy -- true",
+            "run --policy --plan -- true",
+            "run --policy=p -- true",
+            "run --help -- true",
+            "exec -- true",
+            "run --policy p --policy q -- true",
+            "run --policy  -- true",
+        ];
+        for line in others {
+            let words: Vec<OsString> =
+                ["palisade"].into_iter().chain(line.split(' ')).map(Into::into).collect();
+            assert!(Run::plain(&words).is_none(), "{line}");
+        }
+    }
 }

@@ -12,18 +12,24 @@ use std::cmp::Ordering;
 /// The number of the call `name`, or `None` if this table has no such call. Names are the kernel's
 /// (`newfstatat`, `pread64`), not those of the C library (`fstatat`, `pread`).
 pub fn number(name: &str) -> Option<u32> {
-    rank(name).map(|rank| BY_NAME[rank].1)
+    match place(&BY_NAME, COUNT, name) {
+        (place, true) => Some(BY_NAME[place].1),
+        (_, false) => None,
+    }
 }
 
 /// How many calls there are.
-pub const COUNT: usize = X86_64.len();
+pub const COUNT: usize = CALLS.len();
 
-/// Every call of the table, name and number, in the order of the names.
-pub const BY_NAME: &[(&str, u32); COUNT] = &sorted();
+/// Every call of the table, name and number, in the order of the names. Like the other tables a static: a constant would be in
+/// the program once for each use, with as many addresses to relocate.
+pub static BY_NAME: [(&str, u32); COUNT] = SORTED;
+
+const SORTED: [(&str, u32); COUNT] = sorted();
 
 /// The place of a name in [`BY_NAME`]. Can be told when a table of calls is compiled.
 pub const fn rank(name: &str) -> Option<usize> {
-    match place(BY_NAME, COUNT, name) {
+    match place(&SORTED, COUNT, name) {
         (place, true) => Some(place),
         (_, false) => None,
     }
@@ -34,7 +40,7 @@ const fn sorted() -> [(&'static str, u32); COUNT] {
     let mut sorted = [("", 0); COUNT];
     let mut length = 0;
     while length < COUNT {
-        let (number, name) = X86_64[length];
+        let (number, name) = CALLS[length];
         let (place, _) = place(&sorted, length, name);
         let mut moved = length;
         while moved > place {
@@ -91,8 +97,16 @@ pub fn names() -> impl ExactSizeIterator<Item = &'static str> + Clone {
 }
 
 /// Sorted by number; [`name`] searches it.
+static X86_64: [(u32, &str); COUNT] = by_number();
+
+const fn by_number() -> [(u32, &'static str); COUNT] {
+    let mut calls = [(0, ""); COUNT];
+    calls.copy_from_slice(CALLS);
+    calls
+}
+
 #[rustfmt::skip]
-const X86_64: &[(u32, &str)] = &[
+const CALLS: &[(u32, &str)] = &[
     (0, "read"), (1, "write"), (2, "open"), (3, "close"), (4, "stat"), (5, "fstat"), (6, "lstat"),
     (7, "poll"), (8, "lseek"), (9, "mmap"), (10, "mprotect"), (11, "munmap"), (12, "brk"),
     (13, "rt_sigaction"), (14, "rt_sigprocmask"), (15, "rt_sigreturn"), (16, "ioctl"), (17, "pread64"),
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn both_directions_agree() {
-        for &(expected, called) in X86_64 {
+        for &(expected, called) in &X86_64 {
             assert_eq!(number(called), Some(expected), "{called}");
             assert_eq!(name(expected), Some(called), "{expected}");
         }

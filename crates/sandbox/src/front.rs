@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFlags, Timespec};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio;
 use rustix::termios::{isatty, tcgetpgrp};
 
 use crate::channel::WindowSize;
@@ -82,11 +83,11 @@ impl Front {
         };
         let counted = budget.is_some() || keep;
         let inherits = stdio.iter().all(|stdio| matches!(stdio, Stdio::Inherit));
-        if terminal && inherits && terminal::both(io::stdin().as_fd(), io::stdout().as_fd()) && foreground() {
+        if terminal && inherits && terminal::both(stdio::stdin(), stdio::stdout()) && foreground() {
             let caller = Raw::enter(own(Way::In)?)?;
             let size = caller.size();
             front.private = Some(Private { caller, size, master: None });
-            if !isatty(io::stderr()) {
+            if !isatty(stdio::stderr()) {
                 let stderr = front.connect(Stdio::Inherit, Way::Err, counted)?;
                 front.given.push(stderr);
             }
@@ -238,9 +239,9 @@ impl Output {
 /// A copy of this process's own standard descriptor.
 fn own(way: Way) -> io::Result<OwnedFd> {
     match way {
-        Way::In => io::stdin().as_fd().try_clone_to_owned(),
-        Way::Out => io::stdout().as_fd().try_clone_to_owned(),
-        Way::Err => io::stderr().as_fd().try_clone_to_owned(),
+        Way::In => stdio::stdin().try_clone_to_owned(),
+        Way::Out => stdio::stdout().try_clone_to_owned(),
+        Way::Err => stdio::stderr().try_clone_to_owned(),
     }
 }
 
@@ -251,7 +252,7 @@ fn null(way: Way) -> io::Result<OwnedFd> {
 
 /// Whether this process may talk to its controlling terminal.
 fn foreground() -> bool {
-    isatty_in_foreground(io::stdin().as_fd())
+    isatty_in_foreground(stdio::stdin())
 }
 
 fn isatty_in_foreground(descriptor: BorrowedFd<'_>) -> bool {

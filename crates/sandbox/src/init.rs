@@ -29,6 +29,9 @@ const MOST_PROGRAMS: usize = 64;
 /// How often to ask whether another process could be made, where nothing counts how often none could.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: limits::LOOK.subsec_nanos() as i64 };
 
+/// Not to wait.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
 /// The programs that run: process id and number.
 type Programs = [Option<(i32, i32)>; MOST_PROGRAMS];
 
@@ -44,16 +47,14 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
     if process::close_each(proof, spent).is_err() {
         process::exit(1);
     }
-    hand_over(&prepared.watched, &channel);
-    if channel.send(Message::Ready, &[]).is_err() {
-        process::exit(1);
-    }
     let Prepared { programs: given, stack, .. } = prepared;
     let mut asking = prepared.watched.processes;
+    let mut is_told = false;
     let mut programs: Programs = [None; MOST_PROGRAMS];
     loop {
         let mut waiting = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&channel, PollFlags::IN)];
-        match poll(&mut waiting, asking.then_some(&LOOK)) {
+        let patience = if is_told { asking.then_some(&LOOK) } else { Some(&NOW) };
+        match poll(&mut waiting, patience) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(_) => process::exit(1),
@@ -64,7 +65,7 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
             process::exit(1);
         }
         // Before anything is reaped: what has ended counts until then, and may have ended because it could not fork.
-        if asking && !process::could_fork() {
+        if asking && is_told && !process::could_fork() {
             let _ = channel.send(Message::NoMoreProcesses, &[]);
             asking = false;
         }
@@ -103,10 +104,19 @@ pub(crate) fn run(proof: &ForkedChild, prepared: &mut Prepared, mask: &SignalSet
                 Some(_) | None => process::exit(1),
             }
         }
+        // After the first program, if it is wanted already: the supervisor that wakes up takes the processor from it.
+        if !is_told {
+            is_told = true;
+            hand_over(&prepared.watched, &channel);
+            if channel.send(Message::Ready, &[]).is_err() {
+                process::exit(1);
+            }
+        }
     }
 }
 
-/// Gives the supervisor the file systems that it is to look at, while nothing else has run in them.
+/// Gives the supervisor the file systems that it is to look at. No program can have put something else in their places: they
+/// are mounted there.
 fn hand_over(watched: &Watched, channel: &Channel) {
     for (number, (path, _)) in (0..).zip(&watched.file_systems) {
         let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;

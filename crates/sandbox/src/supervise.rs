@@ -294,11 +294,14 @@ impl<'a> Supervisor<'a> {
     /// A message of the first process; returned if it is the end of the run.
     fn heard(&mut self, received: Received) -> Option<Message> {
         let Received { message, descriptors } = received;
+        // What a program says, that one which was wanted early, may come before.
+        if !self.started && (message == Message::Ready || message.program() == Some(FIRST)) {
+            let pid = self.launched.pid;
+            self.started = true;
+            self.emit(|| Event::Started { pid });
+        }
         match message {
             Message::Ready => {
-                let pid = self.launched.pid;
-                self.started = true;
-                self.emit(|| Event::Started { pid });
                 self.open_network();
                 None
             }

@@ -1,12 +1,10 @@
 //! From a policy to the profile of its filter.
 
-use std::collections::BTreeMap;
-
 use palisade_policy::{Network, Process, SyscallProfile};
 use thiserror::Error;
 
 use super::arguments::{CHECKED, Circumstances};
-use super::profile::{Action, Arch, Call, Errno, Profile, Verdict};
+use super::profile::{Action, Arch, Call, Errno, Profile, Rules, Verdict};
 use super::table::{BY_RANK, NEEDED_BY_INIT, NEWER_MOUNT_INTERFACE, USED_IN_NESTED_NAMESPACES};
 
 /// Why a policy has no filter.
@@ -55,12 +53,14 @@ impl Profile {
             set(&mut rules, NEWER_MOUNT_INTERFACE, Action::Fail(Errno::Enosys));
             set(&mut rules, USED_IN_NESTED_NAMESPACES, Action::Allow);
         }
-        rules.extend(allow.into_iter().map(|call| (call, Verdict::Always(Action::Allow))));
+        for call in allow {
+            *rules.place(call) = Some(Verdict::Always(Action::Allow));
+        }
         for call in deny {
             if NEEDED_BY_INIT.contains(&call.name()) {
                 return Err(Undecidable::NeededByInit { name: call.name() });
             }
-            let verdict = rules.entry(call).or_insert(Verdict::Always(Action::Allow));
+            let verdict = rules.place(call).get_or_insert(Verdict::Always(Action::Allow));
             if !matches!(verdict, Verdict::Always(Action::Fail(_))) {
                 *verdict = Verdict::Always(Action::Fail(Errno::Eperm));
             }
@@ -81,25 +81,26 @@ fn known(list: &'static str, names: &[String]) -> Result<Vec<Call>, Undecidable>
         .collect()
 }
 
-fn base_rules(circumstances: Circumstances) -> BTreeMap<Call, Verdict> {
-    // In the order of the map, which is then built at once and not call by call.
-    let listed = BY_RANK.iter().enumerate().filter_map(|(rank, actions)| {
+fn base_rules(circumstances: Circumstances) -> Rules {
+    let listed = Call::all().zip(&BY_RANK).filter_map(|(call, actions)| {
         let (standard, strict) = (*actions)?;
         let action = match circumstances.profile {
             SyscallProfile::Standard => standard,
             SyscallProfile::Strict => strict,
         };
-        Some((Call::ranked(rank), Verdict::Always(action)))
+        Some((call, Verdict::Always(action)))
     });
-    let mut rules: BTreeMap<Call, Verdict> = listed.collect();
+    let mut rules: Rules = listed.collect();
     for (name, check) in CHECKED {
-        rules.insert(known_call(name), Verdict::Check(check(circumstances)));
+        *rules.place(known_call(name)) = Some(Verdict::Check(check(circumstances)));
     }
     rules
 }
 
-fn set(rules: &mut BTreeMap<Call, Verdict>, names: &[&str], action: Action) {
-    rules.extend(names.iter().map(|name| (known_call(name), Verdict::Always(action))));
+fn set(rules: &mut Rules, names: &[&str], action: Action) {
+    for name in names {
+        *rules.place(known_call(name)) = Some(Verdict::Always(action));
+    }
 }
 
 fn known_call(name: &str) -> Call {

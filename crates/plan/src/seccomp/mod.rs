@@ -30,4 +30,4 @@ mod tests;
 pub use assemble::{Instruction, Program, TooLong, assemble};
 pub use condition::{Condition, InvalidCondition, Width};
 pub use decide::Undecidable;
-pub use profile::{Action, Arch, Call, Case, Check, Errno, Profile, Verdict};
+pub use profile::{Action, Arch, Call, Case, Check, Errno, Profile, Rules, Verdict};

@@ -27,7 +27,63 @@ pub struct Profile {
     /// The answer to every number that no rule names.
     pub unknown: Action,
     /// The answer to each call, by name.
-    pub rules: BTreeMap<Call, Verdict>,
+    pub rules: Rules,
+}
+
+/// An answer to each of some calls. There is a place for every call, in the order of their names: a usual profile has an answer
+/// in almost all, and every start makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules(Vec<Option<Verdict>>);
+
+impl Rules {
+    /// The answer to a call.
+    pub fn get(&self, call: Call) -> Option<&Verdict> {
+        self.0[usize::from(call.rank)].as_ref()
+    }
+
+    /// The place for the answer to a call.
+    pub fn place(&mut self, call: Call) -> &mut Option<Verdict> {
+        &mut self.0[usize::from(call.rank)]
+    }
+
+    /// The calls that have an answer, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (Call, &Verdict)> {
+        (0..).zip(&self.0).filter_map(|(rank, verdict)| Some((Call { rank }, verdict.as_ref()?)))
+    }
+
+    /// The answers.
+    pub fn values(&self) -> impl Iterator<Item = &Verdict> {
+        self.0.iter().flatten()
+    }
+}
+
+impl Default for Rules {
+    /// No answer to any call.
+    fn default() -> Self {
+        Self(vec![None; syscalls::COUNT])
+    }
+}
+
+impl FromIterator<(Call, Verdict)> for Rules {
+    fn from_iter<I: IntoIterator<Item = (Call, Verdict)>>(rules: I) -> Self {
+        let mut all = Self::default();
+        for (call, verdict) in rules {
+            *all.place(call) = Some(verdict);
+        }
+        all
+    }
+}
+
+impl Serialize for Rules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// An architecture that a filter can be made for.
@@ -52,37 +108,36 @@ impl Arch {
 pub(super) const X32_FIRST: u32 = 0x4000_0000;
 
 /// A system call that the table of [`syscalls`] knows; ordered and written by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call {
-    name: &'static str,
-    number: u32,
+    /// Its place among all that are ordered by name.
+    rank: u16,
 }
 
 impl Call {
     /// The call named `name`, if there is one.
     pub fn named(name: &str) -> Option<Self> {
-        Self::numbered(syscalls::number(name)?)
+        Some(Self { rank: u16::try_from(syscalls::rank(name)?).ok()? })
     }
 
-    /// The call at this place among all that are ordered by name.
-    pub(super) fn ranked(rank: usize) -> Self {
-        let (name, number) = syscalls::BY_NAME[rank];
-        Self { name, number }
+    /// Every call, by name.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..).take(syscalls::COUNT).map(|rank| Self { rank })
     }
 
     /// The call with the number `number`, if there is one.
     pub fn numbered(number: u32) -> Option<Self> {
-        Some(Self { name: syscalls::name(number)?, number })
+        Self::named(syscalls::name(number)?)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        self.name
+        syscalls::BY_NAME[usize::from(self.rank)].0
     }
 
     /// Its number.
     pub fn number(self) -> u32 {
-        self.number
+        syscalls::BY_NAME[usize::from(self.rank)].1
     }
 }
 
@@ -183,7 +238,7 @@ impl Profile {
         if number >= X32_FIRST {
             return self.x32;
         }
-        match Call::numbered(number).and_then(|call| self.rules.get(&call)) {
+        match Call::numbered(number).and_then(|call| self.rules.get(call)) {
             None => self.unknown,
             Some(Verdict::Always(action)) => *action,
             Some(Verdict::Check(check)) => check
@@ -246,9 +301,15 @@ impl<'de> Deserialize<'de> for Action {
     }
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Serialize for Call {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name)
+        serializer.serialize_str(self.name())
     }
 }
 

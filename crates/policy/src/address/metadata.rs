@@ -15,7 +15,7 @@ const TENCENT: &str = "cloud.tencent.com/document/product/213/4934";
 
 /// Every metadata service, and the services beside it that hand out credentials, keys or configuration.
 #[rustfmt::skip]
-pub const TABLE: &[Range] = &[
+pub static TABLE: &[Range] = &[
     v4([169, 254, 169, 254], 32, "instance metadata of AWS, Azure, GCP, OCI, DigitalOcean, Hetzner, OpenStack and others", AWS),
     v4([169, 254, 169, 253], 32, "AWS resolver", "docs.aws.amazon.com/vpc: AmazonDNS-concepts"),
     v4([169, 254, 169, 252], 32, "GKE metadata server", "cloud.google.com/kubernetes-engine: workload-identity"),
@@ -41,7 +41,7 @@ pub const TABLE: &[Range] = &[
 ];
 
 /// The names under which metadata services are reached. Everything below a name belongs to it.
-pub const NAMES: &[&str] = &[
+pub static NAMES: &[&str] = &[
     "metadata",
     "metadata.google.internal",
     "metadata.goog",

@@ -12,7 +12,7 @@ use super::{Range, v4, v6};
 
 /// The IANA special-purpose registries (RFC 6890 and its updates) as far as not globally reachable, and multicast.
 #[rustfmt::skip]
-pub const TABLE: &[Range] = &[
+pub static TABLE: &[Range] = &[
     v4([0, 0, 0, 0], 8, "this network", "RFC 791, 3.2"),
     v4([10, 0, 0, 0], 8, "private use", "RFC 1918"),
     v4([100, 64, 0, 0], 10, "shared address space of carriers", "RFC 6598"),

@@ -25,7 +25,7 @@ fn strict_allows_nothing_that_standard_denies() {
 fn what_init_needs_is_not_denied_outright() {
     for profile in [standard(), strict(NetworkMode::None), nested()] {
         for name in NEEDED_BY_INIT {
-            let verdict = &profile.rules[&Call::named(name).unwrap()];
+            let verdict = profile.rules.get(Call::named(name).unwrap()).unwrap();
             assert!(!matches!(verdict, Verdict::Always(Action::Fail(_))), "{name}");
         }
     }
@@ -268,7 +268,7 @@ fn unknown_numbers_are_absent_and_known_ones_decided() {
             assert_eq!(got, Action::Fail(Errno::Enosys), "{number}");
         }
     }
-    assert_eq!(filter.profile.rules.len(), syscalls::names().len());
+    assert_eq!(filter.profile.rules.iter().count(), syscalls::names().len());
 }
 
 #[test]
@@ -329,14 +329,14 @@ fn text(profile: &Profile) -> String {
     for group in GROUPS {
         lines.push(format!("\n# {}", group.why));
         for name in group.calls {
-            let Verdict::Always(action) = &profile.rules[&Call::named(name).unwrap()] else {
+            let Verdict::Always(action) = profile.rules.get(Call::named(name).unwrap()).unwrap() else {
                 panic!("{name} is checked")
             };
             lines.push(format!("{name:24} {action}"));
         }
     }
     for (name, _) in CHECKED {
-        let Verdict::Check(check) = &profile.rules[&Call::named(name).unwrap()] else {
+        let Verdict::Check(check) = profile.rules.get(Call::named(name).unwrap()).unwrap() else {
             panic!("{name} is not checked")
         };
         lines.push(format!("\n# {name}"));

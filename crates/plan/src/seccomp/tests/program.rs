@@ -68,7 +68,7 @@ fn telling_calls(profile: &Profile) -> Vec<CallData> {
     let mut calls: Vec<_> = (0..=600).map(|number| native(number, [0; 6])).collect();
     calls.extend([native(X32_BIT, [0; 6]), native(u32::MAX, [0; 6])]);
     calls.push(CallData { number: 0, arch: I386, args: [0; 6] });
-    for (call, verdict) in &profile.rules {
+    for (call, verdict) in profile.rules.iter() {
         if let Verdict::Check(check) = verdict {
             calls.extend(telling_arguments(check).into_iter().map(|args| native(call.number(), args)));
         }
@@ -148,7 +148,7 @@ fn long_profile(calls: u32) -> Profile {
         ];
         let case = Case { about: String::new(), conditions, then: Action::Allow };
         let check = Check { cases: vec![case.clone(), case], otherwise: Action::Fail(Errno::Eperm) };
-        profile.rules.insert(Call::numbered(number).unwrap(), Verdict::Check(check));
+        *profile.rules.place(Call::numbered(number).unwrap()) = Some(Verdict::Check(check));
     }
     profile
 }
