@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use palisade::{Command, Ending, Error, Event, Forwarding, Outcome, code};
-use palisade_host::Depth;
+use palisade_host::{Depth, MappedTrees};
 use palisade_plan::Plan;
 use palisade_plan::plan::VERSION;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -45,11 +45,15 @@ fn execute(arguments: &Run) -> Result<u8, Told> {
     changes::check(arguments, plan)?;
     // Opened before anything runs: a report that cannot be written must not be found out afterwards.
     let report = arguments.report.as_deref().map(report::File::create).transpose()?;
-    if let Some(decided) = &decided {
-        tell_downgrades(decided);
-    }
+    let trees = match &decided {
+        Some(decided) => {
+            tell_downgrades(decided);
+            decided.trees.clone()
+        }
+        None => MappedTrees::default(),
+    };
     let mut events = arguments.json_events.map(Events::to).transpose()?;
-    let mut command = Command::new(program).args(rest);
+    let mut command = Command::new(program).args(rest).mounted(trees);
     if arguments.report.is_some() {
         command = command.watch_denials();
     }

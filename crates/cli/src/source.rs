@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use palisade::{Decision, Error};
 use palisade_conformance::adapters::{Adapter as _, Brought};
 use palisade_conformance::custom::{self, Custom};
-use palisade_host::Depth;
+use palisade_host::{Depth, MappedTrees};
 use palisade_plan::{HostFacts, Plan, Refusal};
 use palisade_policy::{Diagnostics, Document, limits};
 
@@ -75,6 +75,7 @@ pub(crate) fn runtime(named: &str) -> Result<(String, Option<Brought>), Told> {
 pub(crate) struct Decided {
     pub(crate) facts: HostFacts,
     pub(crate) plan: Plan,
+    pub(crate) trees: MappedTrees,
 }
 
 /// Loads and narrows the policy, surveys the host, and decides. Tells the user what is wrong.
@@ -88,7 +89,7 @@ pub(crate) fn decided(flags: &PolicyFlags, depth: Depth) -> Result<Decided, Told
     carry(&mut policy, &flags.carry)?;
     narrow(&mut policy, &flags.narrow, &directory)?;
     match palisade::decide(&policy, &directory, depth) {
-        Ok(Decision { facts, plan }) => Ok(Decided { facts, plan }),
+        Ok(Decision { facts, plan, trees }) => Ok(Decided { facts, plan, trees }),
         Err(Error::Refused(refusal)) => {
             refused(&document, &refusal);
             Err(Told)

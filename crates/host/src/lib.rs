@@ -17,4 +17,5 @@ mod trial;
 
 pub use findings::{Finding, Status, findings, judge};
 pub use observe::{Answer, FileSystem, Observed, PROGRAMS, SETTINGS, Started, Trial, start};
-pub use survey::{Depth, SurveyError, survey};
+pub use survey::{Depth, SurveyError, survey, survey_keeping};
+pub use trial::MappedTrees;

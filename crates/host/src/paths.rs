@@ -30,7 +30,7 @@ pub(crate) fn fact(path: &Path, caller: &Caller, trial: &mut IdMapTrial, mounts:
     let Walk { reached, links, .. } = walk;
     match end {
         End::Found(metadata) => {
-            let idmap = caller.privileged.then(|| trial.attempt(&reached));
+            let idmap = caller.privileged.then(|| trial.attempt(&reached, metadata.uid(), metadata.gid()));
             let below = mounts.below.map(|mounts| mounts.below(&reached)).unwrap_or_default();
             let aliases = mounts.aliases.map(|mounts| mounts.aliases(&reached)).unwrap_or_default();
             PathFact::Present(Present {

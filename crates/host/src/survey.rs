@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use palisade_plan::facts::{Ability, HostFacts, MASKED_PROC_ENTRIES};
 use palisade_plan::step::Controller;
-use palisade_plan::{named_paths, needed_controllers, needs_network};
+use palisade_plan::{KERNEL_ID_BASE, named_paths, needed_controllers, needs_network};
 use palisade_policy::{Access, Policy, Workspace};
 use palisade_sys::{landlock, seccomp};
 
 use crate::mounts::Mounts;
+use crate::trial::MappedTrees;
 use crate::{base, caller, cgroups, network, observe, paths, procfs, trial};
 
 /// How much to try.
@@ -40,6 +41,20 @@ pub enum SurveyError {
 /// # Errors
 /// A [`SurveyError`] where /proc is not mounted or not readable.
 pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFacts, SurveyError> {
+    survey_keeping(policy, directory, depth, KERNEL_ID_BASE).map(|(facts, _)| facts)
+}
+
+/// As [`survey`], for a run whose workload gets the id `kernel_id` where the caller is privileged: what was mounted on the way
+/// can be used for it.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_keeping(
+    policy: &Policy,
+    directory: &Path,
+    depth: Depth,
+    kernel_id: u32,
+) -> Result<(HostFacts, MappedTrees), SurveyError> {
     let caller = caller::caller()?;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let overlay = policy.filesystem.workspace == Workspace::Overlay;
@@ -51,7 +66,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         Depth::Full => Controller::ALL.into(),
         Depth::Run => needed_controllers(policy, &caller, &kernel),
     };
-    let mut idmap = trial::IdMapTrial::default();
+    let mut idmap = trial::IdMapTrial::to(kernel_id);
     // Where nothing is stricter than anything else, a second name of a file says the same as the first.
     let strict = !policy.filesystem.no_execute.is_empty()
         || policy.filesystem.rules.iter().any(|rule| rule.access != Access::ReadWrite);
@@ -73,7 +88,7 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
         .filter(|entry| proc.contains(OsStr::new(entry)))
         .map(|entry| (*entry).to_owned())
         .collect();
-    Ok(HostFacts {
+    let facts = HostFacts {
         kernel,
         namespaces: trials.namespaces,
         mount_attributes: trials.mount_attributes,
@@ -96,5 +111,6 @@ pub fn survey(policy: &Policy, directory: &Path, depth: Depth) -> Result<HostFac
             network
         }),
         caller,
-    })
+    };
+    Ok((facts, idmap.trees()))
 }

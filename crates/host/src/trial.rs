@@ -1,12 +1,14 @@
 //! Trials: each does a thing in processes and mounts that end with it, and says what the kernel said.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_plan::KERNEL_ID_BASE;
 use palisade_plan::facts::{Ability, Caller};
+use palisade_plan::step::{IdMap, IdPair};
 use palisade_sys::process::{self, Cloned, ForkedChild, namespace};
-use palisade_sys::user_namespace::{Mapping, carrier, write_maps};
+use palisade_sys::user_namespace::{Carriers, Mapping, write_maps};
 use palisade_sys::{Errno, mount as sys_mount};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
@@ -181,30 +183,72 @@ fn gate(errno: Errno) -> String {
     }
 }
 
-/// Trials of ID-mapped mounts. All of them share one user namespace, made when the first one needs it.
-#[derive(Default)]
+/// How many trees a survey keeps. A policy may name thousands, and a caller may have few descriptors.
+const KEPT: usize = 64;
+
+/// A tree that is mounted with mapped ids, though nowhere.
+#[derive(Debug)]
+struct MappedTree {
+    path: PathBuf,
+    idmap: IdMap,
+    tree: OwnedFd,
+}
+
+/// Trees that a survey has mounted with mapped ids, with everything below them, to see whether that works: whoever is to show
+/// them need not mount them again.
+#[derive(Clone, Debug, Default)]
+pub struct MappedTrees(Arc<Mutex<Vec<MappedTree>>>);
+
+impl MappedTrees {
+    /// The tree at `path` with ids mapped so, if there is one. It can be had once.
+    pub fn take(&self, path: &Path, idmap: &IdMap) -> Option<OwnedFd> {
+        let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = trees.iter().position(|kept| kept.path == path && kept.idmap == *idmap)?;
+        Some(trees.swap_remove(index).tree)
+    }
+}
+
+/// Trials of ID-mapped mounts.
 pub(crate) struct IdMapTrial {
-    carrier: Option<OwnedFd>,
+    kernel_id: u32,
+    carriers: Carriers,
+    trees: Vec<MappedTree>,
 }
 
 impl IdMapTrial {
-    /// Whether the tree at `path`, with every mount below it, can be mounted with mapped ids: makes such a mount, and
-    /// drops it.
-    pub(crate) fn attempt(&mut self, path: &Path) -> Ability {
-        said(self.try_map(path, OpenTreeFlags::AT_RECURSIVE))
+    /// Trials that map the owners of files to `kernel_id`.
+    pub(crate) fn to(kernel_id: u32) -> Self {
+        Self { kernel_id, carriers: Carriers::default(), trees: Vec::new() }
     }
 
-    /// The same of the file system at `path` alone, whatever is mounted below.
+    /// Whether the tree at `path`, with every mount below it, can be mounted so that what `uid` and `gid` own is the kernel
+    /// id's: makes such a mount.
+    pub(crate) fn attempt(&mut self, path: &Path, uid: u32, gid: u32) -> Ability {
+        said(self.try_map(path, OpenTreeFlags::AT_RECURSIVE, uid, gid).map(|tree| {
+            if self.trees.len() < KEPT {
+                let pair = |inside| IdPair { inside, outside: self.kernel_id };
+                let idmap = IdMap { uid: pair(uid), gid: pair(gid) };
+                self.trees.push(MappedTree { path: path.to_owned(), idmap, tree });
+            }
+        }))
+    }
+
+    /// The same of the file system at `path` alone, whatever is mounted below and whoever owns it.
     pub(crate) fn attempt_one(&mut self, path: &Path) -> Ability {
-        said(self.try_map(path, OpenTreeFlags::empty()))
+        said(self.try_map(path, OpenTreeFlags::empty(), 0, 0).map(drop))
     }
 
     /// The same of a new tmpfs, which is mounted nowhere.
     pub(crate) fn attempt_tmpfs(&mut self) -> Ability {
-        said(tmpfs().and_then(|mount| self.map(mount.as_fd())))
+        said(tmpfs().and_then(|mount| self.map(mount.as_fd(), 0, 0)))
     }
 
-    fn try_map(&mut self, path: &Path, extent: OpenTreeFlags) -> Result<(), String> {
+    /// What was mounted.
+    pub(crate) fn trees(self) -> MappedTrees {
+        MappedTrees(Arc::new(Mutex::new(self.trees)))
+    }
+
+    fn try_map(&mut self, path: &Path, extent: OpenTreeFlags, uid: u32, gid: u32) -> Result<OwnedFd, String> {
         let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
             .map_err(text("open"))?;
@@ -213,24 +257,20 @@ impl IdMapTrial {
             | OpenTreeFlags::AT_EMPTY_PATH
             | extent;
         let tree = open_tree(&found, c"", flags).map_err(text("open_tree"))?;
-        self.map(tree.as_fd())
+        self.map(tree.as_fd(), uid, gid)?;
+        Ok(tree)
     }
 
-    fn map(&mut self, mount: BorrowedFd<'_>) -> Result<(), String> {
-        sys_mount::set_idmap(mount, self.carrier()?).map_err(|errno| match errno.name() {
+    fn map(&mut self, mount: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), String> {
+        let to = |inside| Mapping { inside, outside: self.kernel_id };
+        let carrier =
+            self.carriers.carrier(to(uid), to(gid)).map_err(|error| format!("user namespace: {error}"))?;
+        sys_mount::set_idmap(mount, carrier).map_err(|errno| match errno.name() {
             Some("EINVAL") => {
                 format!("mount_setattr: {errno} (a file system there has no ID-mapped mounts)")
             }
             _ => format!("mount_setattr: {errno}"),
         })
-    }
-
-    fn carrier(&mut self) -> Result<BorrowedFd<'_>, String> {
-        if self.carrier.is_none() {
-            let map = Mapping { inside: 0, outside: KERNEL_ID_BASE };
-            self.carrier = Some(carrier(map, map).map_err(|error| format!("user namespace: {error}"))?);
-        }
-        self.carrier.as_ref().map(AsFd::as_fd).ok_or_else(|| "no user namespace".into())
     }
 }
 

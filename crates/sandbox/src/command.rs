@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use palisade_host::MappedTrees;
+
 use crate::front::Stdio;
 
 /// A program with its arguments, the directory that the run starts in, and its standard descriptors.
@@ -32,6 +34,7 @@ pub struct Command {
     pub(crate) keep: bool,
     pub(crate) watch: bool,
     pub(crate) name: Option<String>,
+    pub(crate) trees: MappedTrees,
 }
 
 impl Command {
@@ -102,6 +105,13 @@ impl Command {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Takes what the survey of a [`Decision`](crate::Decision) has mounted already, if its plan is to be run.
+    #[must_use]
+    pub fn mounted(mut self, trees: MappedTrees) -> Self {
+        self.trees = trees;
         self
     }
 }

@@ -8,11 +8,12 @@ pub(crate) mod rights;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use palisade_host::MappedTrees;
 use palisade_plan::step::{IdMap, IdPair, LandlockRule, LimitedResource, MountAttributes, Namespace};
 use palisade_plan::{Plan, Step, seccomp};
 use palisade_sys::exec::{Inbox, StringArray};
@@ -21,7 +22,7 @@ use palisade_sys::mount as sys_mount;
 use palisade_sys::network_namespace::NetworkNamespace;
 use palisade_sys::process::{Stack, namespace};
 use palisade_sys::seccomp::SockFilter;
-use palisade_sys::user_namespace::carrier;
+use palisade_sys::user_namespace::Carriers;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
@@ -46,7 +47,7 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_WORDS: usize = 1 << 16;
 
 /// What to run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Words {
     /// The program, a path or a name to look for in the `PATH` of the sandbox, and its arguments.
     pub(crate) command: Vec<OsString>,
@@ -56,6 +57,8 @@ pub(crate) struct Words {
     pub(crate) more: bool,
     /// Whether the supervisor is to hear of system calls that are refused.
     pub(crate) watched: bool,
+    /// What is mounted with mapped ids already.
+    pub(crate) trees: MappedTrees,
 }
 
 /// Why a plan could not be prepared.
@@ -221,11 +224,11 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
     let privileged = uid.outside != rustix::process::geteuid().as_raw();
 
     let mut operations = Vec::with_capacity(plan.steps.len());
-    let mut carriers = Carriers::default();
+    let mut mounts = Mounts { privileged, carriers: Carriers::default(), mapped: &words.trees };
     let mut placeholders = expected(plan)?;
     for (index, planned) in plan.steps.iter().enumerate() {
         on_the_host(&planned.step, index + 1, &mut placeholders)?;
-        let operation = operation(&planned.step, index + 1, privileged, words.watched, &mut carriers);
+        let operation = operation(&planned.step, index + 1, words.watched, &mut mounts);
         operations.push(operation.map_err(|error| error.at(index + 1, planned.step.name()))?);
     }
     let mut trees: Vec<i32> = operations
@@ -336,9 +339,8 @@ fn namespace_bits(list: &[Namespace]) -> u64 {
 fn operation(
     step: &Step,
     number: usize,
-    privileged: bool,
     watched: bool,
-    carriers: &mut Carriers,
+    mounts: &mut Mounts<'_>,
 ) -> Result<Operation, PrepareError> {
     Ok(match step {
         Step::NewNamespaces { namespaces } if namespaces.contains(&Namespace::Cgroup) => {
@@ -406,8 +408,7 @@ fn operation(
                 attribute_bits(*attributes),
                 idmap.as_ref(),
                 number,
-                privileged,
-                carriers,
+                mounts,
             )?,
             path: relative(path)?,
             attributes: attribute_bits(*attributes),
@@ -438,7 +439,7 @@ fn operation(
             // In a user namespace the layers' own marks are attributes that it may set (overlayfs, `userxattr`).
             let options = format!("lowerdir={lower},upperdir={upper},workdir={work},userxattr");
             Operation::MountOverlay {
-                source: bind_source(source, false, 0, idmap.as_ref(), number, privileged, carriers)?,
+                source: bind_source(source, false, 0, idmap.as_ref(), number, mounts)?,
                 part,
                 options: text(&options)?,
                 path: relative(path)?,
@@ -446,7 +447,7 @@ fn operation(
             }
         }
         Step::MountCopy { source, path, number: part, attributes, idmap, empty } => Operation::MountCopy {
-            source: bind_source(source, true, 0, idmap.as_ref(), number, privileged, carriers)?,
+            source: bind_source(source, true, 0, idmap.as_ref(), number, mounts)?,
             part: workspace_part(*part)?,
             path: relative(path)?,
             attributes: attribute_bits(*attributes),
@@ -536,6 +537,15 @@ fn landlock(abi: u32, rules: &[LandlockRule]) -> Result<Operation, PrepareError>
     Ok(Operation::RestrictLandlock { handled: rights::handled(abi), scoped: rights::scoped(abi), rules })
 }
 
+/// With what mounts are made.
+struct Mounts<'a> {
+    /// Whether the caller makes them.
+    privileged: bool,
+    carriers: Carriers,
+    /// What is made already.
+    mapped: &'a MappedTrees,
+}
+
 /// Opens what a bind mount shows, or notes how the child will know that it opened the same.
 fn bind_source(
     path: &Path,
@@ -543,57 +553,49 @@ fn bind_source(
     attributes: u64,
     idmap: Option<&IdMap>,
     step: usize,
-    privileged: bool,
-    carriers: &mut Carriers,
+    mounts: &mut Mounts<'_>,
 ) -> Result<Source, PrepareError> {
     let failed = |call| move |errno| PrepareError::Source { step, path: path.to_path_buf(), call, errno };
-    let found = rustix::fs::openat2(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::empty(),
-        ResolveFlags::NO_SYMLINKS,
-    )
-    .map_err(failed("open"))?;
-    if !privileged {
-        let stat = rustix::fs::fstat(&found).map_err(failed("fstat"))?;
-        return Ok(Source::Path {
-            path: c_string(path.as_os_str())?,
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        });
-    }
-    let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&found, c"", flags | depth).map_err(failed("open_tree"))?;
     let map_failed = |message| PrepareError::IdMap { path: path.to_path_buf(), message };
-    let carrier = idmap.map(|map| carriers.carrier(map)).transpose().map_err(map_failed)?;
+    let made = idmap.filter(|_| recursive).and_then(|idmap| mounts.mapped.take(path, idmap));
+    let is_mapped = made.is_some();
+    let tree = match made {
+        Some(tree) => tree,
+        None => {
+            let found = rustix::fs::openat2(
+                CWD,
+                path,
+                OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS,
+            )
+            .map_err(failed("open"))?;
+            if !mounts.privileged {
+                let stat = rustix::fs::fstat(&found).map_err(failed("fstat"))?;
+                return Ok(Source::Path {
+                    path: c_string(path.as_os_str())?,
+                    device: stat.st_dev,
+                    inode: stat.st_ino,
+                });
+            }
+            let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            open_tree(&found, c"", flags | depth).map_err(failed("open_tree"))?
+        }
+    };
+    let carrier = idmap
+        .filter(|_| !is_mapped)
+        .map(|map| mounts.carriers.carrier(pair(map.uid), pair(map.gid)))
+        .transpose()
+        .map_err(|error| map_failed(error.to_string()))?;
     // A copy is a peer of its original: what the child mounts on it would appear on the host.
-    sys_mount::settle(tree.as_fd(), attributes, carrier).map_err(|errno| match idmap {
+    sys_mount::settle(tree.as_fd(), attributes, carrier).map_err(|errno| match carrier {
         Some(_) => map_failed(format!("mount_setattr: {errno}")),
         None => failed("mount_setattr")(Errno::from_raw_os_error(errno.0)),
     })?;
     Ok(Source::Tree(tree))
-}
-
-/// The user namespaces that carry id maps, one for each map: most trees of a plan have the same owner.
-#[derive(Default)]
-struct Carriers(Vec<(IdMap, OwnedFd)>);
-
-impl Carriers {
-    fn carrier(&mut self, map: &IdMap) -> Result<BorrowedFd<'_>, String> {
-        let known = self.0.iter().position(|(known, _)| known == map);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let made = carrier(pair(map.uid), pair(map.gid)).map_err(|error| error.to_string())?;
-                self.0.push((*map, made));
-                self.0.len() - 1
-            }
-        };
-        Ok(self.0[index].1.as_fd())
-    }
 }
 
 fn mount_flags(attributes: MountAttributes) -> MountFlags {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use palisade_host::{Depth, survey};
+use palisade_host::{Depth, MappedTrees, survey, survey_keeping};
 use palisade_plan::{Foreseen, HostFacts, KERNEL_ID_BASE, Plan, Situation};
 use palisade_policy::Policy;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -35,6 +35,8 @@ pub struct Decision {
     pub facts: HostFacts,
     /// What would be done.
     pub plan: Plan,
+    /// What the survey has mounted already, for [`Command::mounted`].
+    pub trees: MappedTrees,
 }
 
 /// Surveys the host and decides what to do to run something under `policy`, for a run that the calling thread supervises
@@ -44,9 +46,10 @@ pub struct Decision {
 /// [`Error::Survey`], [`Error::Refused`], or [`Error::Io`] for a directory that does not exist.
 pub fn decide(policy: &Policy, directory: &Path, depth: Depth) -> Result<Decision, Error> {
     let directory = std::fs::canonicalize(directory)?;
-    let facts = survey(policy, &directory, depth)?;
-    let plan = palisade_plan::decide(policy, &facts, &situation(directory))?;
-    Ok(Decision { facts, plan })
+    let situation = situation(directory);
+    let (facts, trees) = survey_keeping(policy, &situation.directory, depth, situation.kernel_id)?;
+    let plan = palisade_plan::decide(policy, &facts, &situation)?;
+    Ok(Decision { facts, plan, trees })
 }
 
 /// What [`decide`] decides on when it refuses too: for whoever wants to know what each clause would get here.
@@ -163,7 +166,7 @@ fn supervise(
 ) {
     let directory = command.directory.take().unwrap_or_else(|| PathBuf::from("."));
     let launched = decide(policy, &directory, Depth::Run).and_then(|decision| {
-        let mut supervisor = start(&decision.plan, command, None)?;
+        let mut supervisor = start(&decision.plan, command.mounted(decision.trees), None)?;
         let started = Started::of(&mut supervisor, decision.plan)?;
         Ok((supervisor, started))
     });

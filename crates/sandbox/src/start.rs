@@ -37,7 +37,7 @@ pub(crate) fn start<'a>(
     command: Command,
     forwarding: Option<&'a Forwarding>,
 ) -> Result<Supervisor<'a>, Error> {
-    let Command { words: command, stdio, keep, watch, name, .. } = command;
+    let Command { words: command, stdio, keep, watch, name, trees, directory: _ } = command;
     // Before anything exists: a name that is taken costs nothing.
     let service = match &name {
         None => None,
@@ -49,8 +49,13 @@ pub(crate) fn start<'a>(
     };
     let budget = plan.output.map(|size| size.bytes());
     let front = Front::open(Wish { stdio, budget, keep, terminal: plan.terminal })?;
-    let words =
-        Words { command, variables: terminal_variables(&front), more: service.is_some(), watched: watch };
+    let words = Words {
+        command,
+        variables: terminal_variables(&front),
+        more: service.is_some(),
+        watched: watch,
+        trees,
+    };
     let launched = launch(prepare(plan, &words)?, forwarding)?;
     let mut supervisor = Supervisor::new(launched, front, forwarding);
     supervisor.service = service;

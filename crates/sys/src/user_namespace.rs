@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::process::{self, namespace};
 
@@ -33,16 +33,34 @@ pub fn write_maps(pid: i32, uid: Mapping, gid: Mapping, deny_setgroups: bool) ->
     fs::write(format!("/proc/{pid}/gid_map"), line(gid))
 }
 
-/// Makes a user namespace for an ID-mapped mount: it only carries the maps, nothing ever runs in it. The caller must be
-/// privileged over its own user namespace.
-///
-/// # Errors
-/// What clone3(2), or writing the maps, says.
-pub fn carrier(uid: Mapping, gid: Mapping) -> io::Result<OwnedFd> {
+/// Makes a user namespace that only carries the maps: nothing ever runs in it.
+fn carrier(uid: Mapping, gid: Mapping) -> io::Result<OwnedFd> {
     // A process that has ended has its namespace until it is waited for.
     let pid = process::past(namespace::USER).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
     let namespace =
         write_maps(pid, uid, gid, false).and_then(|()| fs::File::open(format!("/proc/{pid}/ns/user")));
     let _ = process::wait_for(pid);
     Ok(namespace?.into())
+}
+
+/// The user namespaces that carry id maps, one for each pair of maps: most trees of a sandbox have the same owner.
+#[derive(Debug, Default)]
+pub struct Carriers(Vec<((Mapping, Mapping), OwnedFd)>);
+
+impl Carriers {
+    /// A user namespace for an ID-mapped mount with these maps. The caller must be privileged over its own.
+    ///
+    /// # Errors
+    /// What clone(2), or writing the maps, says.
+    pub fn carrier(&mut self, uid: Mapping, gid: Mapping) -> io::Result<BorrowedFd<'_>> {
+        let known = self.0.iter().position(|(known, _)| *known == (uid, gid));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.0.push(((uid, gid), carrier(uid, gid)?));
+                self.0.len() - 1
+            }
+        };
+        Ok(self.0[index].1.as_fd())
+    }
 }

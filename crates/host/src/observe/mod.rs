@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use palisade_plan::KERNEL_ID_BASE;
 use palisade_plan::facts::{Ability, HostFacts, NetworkFacts};
 use palisade_policy::Backend;
 use palisade_sys::Errno;
@@ -167,7 +168,7 @@ pub fn start() -> Started {
 pub(crate) fn observe(started: Started, facts: &HostFacts, directory: &Path) -> Observed {
     let mut trials = BTreeMap::from(here());
     let mounts = Mounts::read();
-    let mut idmap = IdMapTrial::default();
+    let mut idmap = IdMapTrial::to(KERNEL_ID_BASE);
     let mut on = |path: &Path| FileSystem {
         kind: mounts.file_system(path).unwrap_or_else(|| "unknown".into()),
         idmap: facts.caller.privileged.then(|| idmap.attempt_one(path)),
