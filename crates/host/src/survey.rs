@@ -67,9 +67,12 @@ pub fn survey_keeping(
         Depth::Run => needed_controllers(policy, &caller, &kernel),
     };
     let mut idmap = trial::IdMapTrial::to(kernel_id);
-    // Where nothing is stricter than anything else, a second name of a file says the same as the first.
+    // Where nothing is stricter than anything else, a second name of a file says the same as the first. What a policy does not
+    // name is read-only, too.
+    let has = |access| policy.filesystem.rules.iter().any(|rule| rule.access == access);
     let strict = !policy.filesystem.no_execute.is_empty()
-        || policy.filesystem.rules.iter().any(|rule| rule.access != Access::ReadWrite);
+        || has(Access::Hidden)
+        || has(Access::ReadOnly) && has(Access::ReadWrite);
     let mounts = (overlay || strict).then(Mounts::read);
     let wanted = paths::Wanted {
         below: mounts.as_ref().filter(|_| overlay),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use palisade_plan::Plan;
 use palisade_sys::Errno;
 
 /// The hint of a step whose call the kernel does not have: open_tree(2) and mount_setattr(2) are the newest that a plan needs.
@@ -21,6 +22,12 @@ pub struct Failure {
     pub errno: Errno,
     /// What the user can do about it.
     pub hint: Option<&'static str>,
+}
+
+/// What a step is, in the words of the plan, by its number from 1. Found when something has failed, and not in every run.
+pub(crate) fn words(plan: &Plan, step: usize) -> Option<String> {
+    let planned = plan.steps.get(step.checked_sub(1)?)?;
+    Some(format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned())
 }
 
 impl fmt::Display for Failure {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use palisade_plan::Plan;
 use palisade_plan::step::IdPair;
 use palisade_sys::process::{self, Cloned};
 use palisade_sys::signal::{self, SignalSet};
@@ -12,7 +13,7 @@ use crate::cgroup::{Cgroups, Failed};
 use crate::channel::{Channel, Message};
 use crate::child;
 use crate::egress::Egress;
-use crate::failure::Failure;
+use crate::failure::{Failure, words};
 use crate::limits::Watched;
 use crate::link::Link;
 use crate::placeholder::Placeholders;
@@ -26,7 +27,6 @@ pub(crate) struct Launched {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) channel: Channel,
-    pub(crate) words: Vec<String>,
     pub(crate) wall_time: Option<Duration>,
     /// Limits that have to be looked at.
     pub(crate) watched: Watched,
@@ -42,7 +42,7 @@ pub(crate) struct Launched {
     pub(crate) groups: Cgroups,
 }
 
-/// Starts what `prepare` prepared.
+/// Starts what `prepare` prepared of `plan`.
 ///
 /// With `forwarding`, the workload starts with the signal mask from before the signals were caught.
 ///
@@ -50,12 +50,16 @@ pub(crate) struct Launched {
 ///
 /// # Errors
 /// A [`Failure`] for the steps that the caller's side carries out: the namespaces and the id maps.
-pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) -> Result<Launched, Failure> {
+pub(crate) fn launch(
+    mut prepared: Prepared,
+    plan: &Plan,
+    forwarding: Option<&Forwarding>,
+) -> Result<Launched, Failure> {
     let before = |action: &str| {
         let action = action.to_owned();
         move |errno: rustix::io::Errno| failure(0, action, errno.raw_os_error())
     };
-    let groups = prepared.groups.make().map_err(|failed| in_group(&prepared.words, failed))?;
+    let groups = prepared.groups.make().map_err(|failed| in_group(plan, failed))?;
     let (channel, childs) = Channel::pair().map_err(before("socketpair"))?;
 
     // The child inherits the blocked mask, so that no signal ends it before it can pass it on; the workload gets the
@@ -89,7 +93,6 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         channel,
         wall_time: prepared.wall_time,
         watched: prepared.watched,
-        words: prepared.words,
         workspace: prepared.workspace,
         egress: prepared.egress,
         link: prepared.link,
@@ -97,7 +100,7 @@ pub(crate) fn launch(mut prepared: Prepared, forwarding: Option<&Forwarding>) ->
         groups,
     };
     if let Err(failed) = launched.groups.join(pid, launched.pidfd.as_fd()) {
-        let failure = in_group(&launched.words, failed);
+        let failure = in_group(plan, failed);
         return Err(abandoned(launched, failure));
     }
     let give_ids = write_maps(pid, pair(prepared.uid), pair(prepared.gid), !prepared.privileged)
@@ -118,8 +121,8 @@ fn abandoned(launched: Launched, failure: Failure) -> Failure {
     failure
 }
 
-fn in_group(words: &[String], failed: Failed) -> Failure {
-    let word = words.get(failed.step.saturating_sub(1)).map(String::as_str).unwrap_or_default();
+fn in_group(plan: &Plan, failed: Failed) -> Failure {
+    let word = words(plan, failed.step).unwrap_or_default();
     let hint = match failed.errno {
         rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS => {
             Some("the plan was made for other cgroups; `palisade host` tells which there are")

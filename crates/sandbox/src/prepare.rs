@@ -179,8 +179,6 @@ pub(crate) struct Prepared {
     pub(crate) wall_time: Option<Duration>,
     /// Limits that have to be looked at.
     pub(crate) watched: Watched,
-    /// For error messages: what each step is, in the words of the plan.
-    pub(crate) words: Vec<String>,
     /// What the plan has put on the host.
     pub(crate) placeholders: Placeholders,
     /// The real directories of a workspace that is kept apart.
@@ -272,13 +270,6 @@ pub(crate) fn prepare(plan: &Plan, words: &Words) -> Result<Prepared, PrepareErr
         stack: Stack::new(64 << 10),
         wall_time: plan.wall_time,
         watched: Watched::of(plan),
-        words: plan
-            .steps
-            .iter()
-            .map(|planned| {
-                format!("{} {}", planned.step.name(), planned.step.operand()).trim_end().to_owned()
-            })
-            .collect(),
         placeholders,
         workspace: Workspace::of(plan)?,
         egress: Egress::of(plan)?,

@@ -151,7 +151,7 @@ impl Sandbox {
 
 /// What the supervising thread hands out when its sandbox has been launched.
 struct Started {
-    plan: Plan,
+    plan: Arc<Plan>,
     pid: i32,
     pidfd: OwnedFd,
     control: Channel,
@@ -165,9 +165,15 @@ fn supervise(
     shared: &Shared,
 ) {
     let directory = command.directory.take().unwrap_or_else(|| PathBuf::from("."));
-    let launched = decide(policy, &directory, Depth::Run).and_then(|decision| {
-        let mut supervisor = start(&decision.plan, command.mounted(decision.trees), None)?;
-        let started = Started::of(&mut supervisor, decision.plan)?;
+    let (plan, trees) = match decide(policy, &directory, Depth::Run) {
+        Ok(Decision { plan, trees, .. }) => (Arc::new(plan), trees),
+        Err(error) => {
+            let _ = tell.send(Err(error));
+            return;
+        }
+    };
+    let launched = start(&plan, command.mounted(trees), None).and_then(|mut supervisor| {
+        let started = Started::of(&mut supervisor, Arc::clone(&plan))?;
         Ok((supervisor, started))
     });
     match launched {
@@ -182,7 +188,7 @@ fn supervise(
 }
 
 impl Started {
-    fn of(supervisor: &mut Supervisor<'_>, plan: Plan) -> Result<Self, Error> {
+    fn of(supervisor: &mut Supervisor<'_>, plan: Arc<Plan>) -> Result<Self, Error> {
         let (control, theirs) = Channel::pair()?;
         let mut client = Client::from(theirs);
         client.program = Some(FIRST);
@@ -229,7 +235,7 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The reading end of standard error, if it was [`Stdio::Piped`].
     pub stderr: Option<ChildStderr>,
-    plan: Plan,
+    plan: Arc<Plan>,
     pid: i32,
     pidfd: OwnedFd,
     control: Channel,

@@ -21,7 +21,7 @@ use crate::terminal;
 /// Whatever keeps the workload from being started before its sandbox exists. What goes wrong later is an
 /// [`Ending`](crate::Ending).
 pub fn run<'a>(
-    plan: &Plan,
+    plan: &'a Plan,
     command: Command,
     forwarding: Option<&'a Forwarding>,
     events: Option<&'a mut dyn FnMut(Event)>,
@@ -33,7 +33,7 @@ pub fn run<'a>(
 
 /// Opens what the command asks for, and launches the sandbox.
 pub(crate) fn start<'a>(
-    plan: &Plan,
+    plan: &'a Plan,
     command: Command,
     forwarding: Option<&'a Forwarding>,
 ) -> Result<Supervisor<'a>, Error> {
@@ -56,8 +56,8 @@ pub(crate) fn start<'a>(
         watched: watch,
         trees,
     };
-    let launched = launch(prepare(plan, &words)?, forwarding)?;
-    let mut supervisor = Supervisor::new(launched, front, forwarding);
+    let launched = launch(prepare(plan, &words)?, plan, forwarding)?;
+    let mut supervisor = Supervisor::new(plan, launched, front, forwarding);
     supervisor.service = service;
     Ok(supervisor)
 }

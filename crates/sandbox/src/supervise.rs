@@ -8,6 +8,7 @@ mod told;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use palisade_plan::Plan;
 use palisade_policy::Clause;
 use palisade_sys::memory::release_program;
 use palisade_sys::process;
@@ -20,7 +21,7 @@ use crate::channel::{FIRST, Message, Received};
 use crate::denials::Denials;
 use crate::egress::{Egress, Heard};
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::failure::{Failure, words};
 use crate::front::Front;
 use crate::launch::Launched;
 use crate::limits::{Gauges, LOOK};
@@ -43,6 +44,7 @@ const EVERYTHING: i32 = -1;
 
 /// A sandbox under supervision.
 pub(crate) struct Supervisor<'a> {
+    plan: &'a Plan,
     pub(crate) launched: Launched,
     pub(crate) front: Front,
     pub(crate) forwarding: Option<&'a Forwarding>,
@@ -79,8 +81,14 @@ enum Source {
 }
 
 impl<'a> Supervisor<'a> {
-    pub(crate) fn new(launched: Launched, front: Front, forwarding: Option<&'a Forwarding>) -> Self {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        launched: Launched,
+        front: Front,
+        forwarding: Option<&'a Forwarding>,
+    ) -> Self {
         Self {
+            plan,
             launched,
             front,
             forwarding,
@@ -195,7 +203,7 @@ impl<'a> Supervisor<'a> {
 
     /// A step of this side failed.
     fn not_started(&mut self, step: usize, errno: i32) {
-        let action = self.launched.words.get(step.saturating_sub(1)).cloned().unwrap_or_default();
+        let action = words(self.plan, step).unwrap_or_default();
         let failure = Failure { step, action, part: None, errno: palisade_sys::Errno(errno), hint: None };
         self.ending = Some(Ending::NotStarted(failure));
         self.kill();

@@ -1,5 +1,7 @@
 //! The process's own memory: its arguments and environment, and the pages of its program.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::raw::{c_char, c_int, c_void};
 
 use crate::process::ForkedChild;
@@ -19,7 +21,10 @@ pub struct ArgumentArea {
 impl ArgumentArea {
     /// The area of the calling process, from /proc/self/stat. `None` where that cannot be read.
     pub fn of_this_process() -> Option<Self> {
-        Self::from_stat(&std::fs::read_to_string("/proc/self/stat").ok()?)
+        // Some fifty numbers and a name of 15 bytes, which come at once.
+        let mut stat = [0; 2048];
+        let length = File::open("/proc/self/stat").ok()?.read(&mut stat).ok()?;
+        Self::from_stat(&String::from_utf8_lossy(stat.get(..length)?))
     }
 
     /// Fields 48 to 51 of /proc/PID/stat: arg_start, arg_end, env_start, env_end. Private, so that every value is

@@ -1,11 +1,12 @@
 //! What the last message of a sandbox, or of one program in it, says about how it ended.
 
+use palisade_plan::Plan;
 use palisade_sys::Errno;
 use palisade_sys::process::WaitStatus;
 
 use super::Supervisor;
 use crate::channel::{Message, Part};
-use crate::failure::{Failure, NO_SUCH_CALL};
+use crate::failure::{Failure, NO_SUCH_CALL, words};
 use crate::outcome::Ending;
 
 impl Supervisor<'_> {
@@ -13,7 +14,7 @@ impl Supervisor<'_> {
         let failed = |action: &str, errno, hint| Ending::NotStarted(other_failure(action, errno, hint));
         match message {
             Message::StepFailed { index, part, errno } => {
-                Ending::NotStarted(failed_step(&self.launched.words, index, part, errno))
+                Ending::NotStarted(failed_step(self.plan, index, part, errno))
             }
             Message::ForkFailed { errno, .. } => failed("start the workload", errno, None),
             Message::RequestFailed { errno, .. } => failed("give the workload its descriptors", errno, None),
@@ -56,9 +57,9 @@ pub(crate) fn ended(status: i32) -> Ending {
     }
 }
 
-fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure {
-    let index = usize::try_from(index).unwrap_or(usize::MAX);
-    let action = words.get(index).cloned().unwrap_or_else(|| "unknown step".into());
+fn failed_step(plan: &Plan, index: i32, part: Part, errno: i32) -> Failure {
+    let step = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1);
+    let action = words(plan, step).unwrap_or_else(|| "unknown step".into());
     let hint = match (part, rustix::io::Errno::from_raw_os_error(errno)) {
         (Part::Changed, _) => Some("something replaced the file between the check and the mount; try again"),
         (_, rustix::io::Errno::NOSPC) => {
@@ -68,7 +69,7 @@ fn failed_step(words: &[String], index: i32, part: Part, errno: i32) -> Failure 
         (Part::Source, rustix::io::Errno::ACCESS) => Some("the caller may not search a directory above it"),
         _ => None,
     };
-    Failure { step: index.saturating_add(1), action, part: part.word(), errno: Errno(errno), hint }
+    Failure { step, action, part: part.word(), errno: Errno(errno), hint }
 }
 
 pub(crate) fn other_failure(action: &str, errno: i32, hint: Option<&'static str>) -> Failure {
