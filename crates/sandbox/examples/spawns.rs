@@ -1,7 +1,7 @@
 //! How long a start takes from a process with many threads: `cargo run --release -p palisade --example spawns [THREADS]`.
 //!
 //! Reads requests, one a line, and answers each with nanoseconds: `spawn` until the sandbox runs, `spawn and wait` until its program
-//! has ended. The other threads, one less than said, wait meanwhile. `scripts/bench` compares such processes.
+//! has ended, `fork` until a child has ended that does nothing at all. The other threads, one less than said, wait meanwhile. `scripts/bench` compares such processes.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use palisade::{Command, Ending, Sandbox};
 use palisade_policy::Document;
+use palisade_sys::process::{self, Forked};
 
 fn main() -> ExitCode {
     let threads = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(64);
@@ -36,12 +37,25 @@ fn run(threads: usize) -> Result<(), Box<dyn Error>> {
         }
         let mut out = std::io::stdout();
         for line in std::io::stdin().lock().lines() {
-            let nanoseconds = one(&sandbox, line? == "spawn")?;
+            let nanoseconds = match line?.as_str() {
+                "fork" => fork()?,
+                what => one(&sandbox, what == "spawn")?,
+            };
             writeln!(out, "{nanoseconds}")?;
             out.flush()?;
         }
         Ok(())
     })
+}
+
+/// What the kernel takes for the copy of this process that every start has to make.
+fn fork() -> Result<u128, Box<dyn Error>> {
+    let begun = Instant::now();
+    match process::fork_unnoticed()? {
+        Forked::Child(_) => process::exit(0),
+        Forked::Parent(pid) => process::wait_for(pid)?,
+    };
+    Ok(begun.elapsed().as_nanos())
 }
 
 /// One run; only its start is timed where it says so.

@@ -243,6 +243,7 @@ impl<'a> Supervisor<'a> {
                 Source::Link => self.link_ended(),
                 Source::Denial => {
                     if let Some(call) = self.denials.answer() {
+                        self.has_started();
                         self.emit(|| Event::Denied { call });
                     }
                 }
@@ -299,14 +300,20 @@ impl<'a> Supervisor<'a> {
         ready(sources, left.and_then(|left| Timespec::try_from(left).ok()))
     }
 
-    /// A message of the first process; returned if it is the end of the run.
-    fn heard(&mut self, received: Received) -> Option<Message> {
-        let Received { message, descriptors } = received;
-        // What a program says, that one which was wanted early, may come before.
-        if !self.started && (message == Message::Ready || message.program() == Some(FIRST)) {
+    /// The sandbox is ready. It may be heard of that first by what its first program does, which is started as soon as it can.
+    fn has_started(&mut self) {
+        if !self.started {
             let pid = self.launched.pid;
             self.started = true;
             self.emit(|| Event::Started { pid });
+        }
+    }
+
+    /// A message of the first process; returned if it is the end of the run.
+    fn heard(&mut self, received: Received) -> Option<Message> {
+        let Received { message, descriptors } = received;
+        if message == Message::Ready || message.program() == Some(FIRST) {
+            self.has_started();
         }
         match message {
             Message::Ready => {

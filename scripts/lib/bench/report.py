@@ -60,6 +60,7 @@ def write(bench, path):
     said = {"schema": "palisade.bench/1", "machine": machine(bench), "rounds": bench.rounds, "quick": bench.quick,
             "goals": [one.as_json() for one in bench.verdicts], "values": values, "peers": peers, "absent": bench.absent,
             "failed": bench.failed, "notes": bench.notes}
+    # Where this run happened to put its files says nothing.
+    text = json.dumps(said, indent=1).replace(bench.scratch, "/tmp/scratch").replace(bench.place, "/tmp/bench")
     with open(path, "w") as file:
-        json.dump(said, file, indent=1)
-        file.write("\n")
+        file.write(f"{text}\n")
