@@ -1,6 +1,7 @@
 """What was measured, for people and for programs."""
 
 import json
+import re
 import shlex
 import statistics
 
@@ -62,5 +63,6 @@ def write(bench, path):
             "failed": bench.failed, "notes": bench.notes}
     # Where this run happened to put its files says nothing.
     text = json.dumps(said, indent=1).replace(bench.scratch, "/tmp/scratch").replace(bench.place, "/tmp/bench")
+    text = re.sub(r"palisade-bench-\w+", "palisade-bench", text)
     with open(path, "w") as file:
         file.write(f"{text}\n")

@@ -1,7 +1,7 @@
 """Puts several runs of scripts/bench side by side in fixtures/bench; started by scripts/bench-tables.
 
-tables.py FIXTURES RUN...: each RUN is a directory that scripts/bench wrote. The figures of the first become the data and the plots; the
-tables have the goals of all. What README.md says before its tables is kept.
+tables.py FIXTURES RUN...: each RUN is a directory that scripts/bench wrote. The figures of the first become the data and the plot of starts, the last
+that has one gives the plot of growth; the tables have the goals of all, as many as each has measured. What README.md says before its tables is kept.
 """
 
 import json
@@ -57,7 +57,8 @@ def main():
         lines += [f"## {title}", "", *goals(runs), "", *starts(runs[0]), ""]
         shutil.copy(f"{places[0]}/bench-{who}.json", f"{fixtures}/{who}.json")
         shutil.copy(f"{places[0]}/bench-{who}.svg", f"{fixtures}/starts-{who}.svg")
-        shutil.copy(f"{places[0]}/bench-{who}-growth.svg", f"{fixtures}/growth-{who}.svg")
+        grown = [path for place in places if os.path.exists(path := f"{place}/bench-{who}-growth.svg")]
+        shutil.copy(grown[-1], f"{fixtures}/growth-{who}.svg")
     readme = f"{fixtures}/README.md"
     with open(readme) as file:
         before = file.read().partition(MARK)[0]
