@@ -22,6 +22,11 @@ mod verify;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Verb};
+use palisade_sys::allocator::StartAllocator;
+
+/// Room for twice what a run under the default policy takes until its program has started.
+#[global_allocator]
+static ALLOCATOR: StartAllocator<{ 512 << 10 }> = StartAllocator::new();
 
 fn main() -> ExitCode {
     // The stages of the lab are this same program under hidden names, which no user types and no help shows.

@@ -16,7 +16,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("palisade-conformance", &["palisade-policy", "palisade-probe"]),
     (
         "palisade-cli",
-        &["palisade", "palisade-conformance", "palisade-host", "palisade-plan", "palisade-policy"],
+        &[
+            "palisade",
+            "palisade-conformance",
+            "palisade-host",
+            "palisade-plan",
+            "palisade-policy",
+            // For the allocator alone.
+            "palisade-sys",
+        ],
     ),
 ];
 

@@ -3,8 +3,9 @@
 //! This crate holds the only `unsafe` code of the runtime. It decides nothing: no policy, no order, no
 //! fallback. Every function here makes one system call (or a fixed handful), allocates nothing, takes no lock,
 //! and reports the kernel's errno, so all of them may be called between `fork` and `exec` of a threaded program.
+//! Besides, since it cannot be safe code either, there is the [`allocator`] of the `palisade` command.
 //!
-//! Callers: `palisade-host` (survey) and `palisade` (launch, child, supervise).
+//! Callers: `palisade-host` (survey), `palisade` (launch, child, supervise) and, for the allocator, `palisade-cli`.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
@@ -13,6 +14,7 @@ compile_error!(
 
 mod errno;
 
+pub mod allocator;
 pub mod exec;
 pub mod landlock;
 pub mod memory;
