@@ -150,6 +150,7 @@ fn apply<'a>(
                 give(channel, SocketKind::Raw, &socket)
             })
         }
+        Operation::ServeEgress => channel.send(Message::Serve, &[]).map_err(whole),
         Operation::LoadRuleset(loader) => load_ruleset(loader).map_err(whole),
         Operation::AttachLink(name) => {
             let (number, events) = attach_link(channel, name).map_err(whole)?;
@@ -475,10 +476,13 @@ fn mask(path: &CStr, state: &mut State<'_>) -> Result<bool, Failed> {
 }
 
 /// [`mask`] for an entry of the new procfs. There are some thirty, and nobody can have put a link there: each is covered by
-/// a copy of the first mask of its kind, attributes and all, which takes one call.
+/// a copy of the first mask of its kind, attributes and all, which takes one call. The kind is looked up: to try the other
+/// one has the kernel wait until every processor has seen that its copy is gone (`namespace_unlock` in fs/namespace.c).
 fn mask_entry<'a>(path: &'a CStr, state: &mut State<'a>) -> Result<(), Failed> {
-    let cover = |mask: Option<&CStr>| mask.is_some_and(|mask| mount_bind_at(mask, path).is_ok());
-    if cover(state.masked_file) || cover(state.masked_directory) {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(part(Part::Target))?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let masked = if directory { state.masked_directory } else { state.masked_file };
+    if masked.is_some_and(|masked| mount_bind_at(masked, path).is_ok()) {
         return Ok(());
     }
     let masked = if mask(path, state)? { &mut state.masked_directory } else { &mut state.masked_file };

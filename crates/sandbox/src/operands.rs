@@ -41,6 +41,8 @@ pub(crate) enum Operation {
     OpenRaw {
         ipv6: bool,
     },
+    /// The supervisor has all sockets.
+    ServeEgress,
     LoadRuleset(Loader),
     AttachLink(String),
     /// What makes it ready to use.
@@ -159,15 +161,18 @@ impl Operation {
     /// What is made of files needs no network. Whatever gives up a right comes after, since entering the namespace needs some.
     pub(crate) fn when(&self) -> When {
         match self {
-            // Closing descriptors would close the maker's, which are the caller's.
-            Self::Done | Self::EnterCgroupNamespace | Self::CloseDescriptors => When::Before,
-            Self::WipeArguments(_)
+            // Closing descriptors would close the maker's, which are the caller's. The others take long enough for the supervisor to
+            // have fallen asleep: before, with two processors, the maker would be put behind this process and not beside it.
+            Self::Done
+            | Self::EnterCgroupNamespace
+            | Self::CloseDescriptors
+            | Self::WipeArguments(_)
             | Self::ClearGroups
             | Self::SetIds { .. }
             | Self::SetHostname(_)
             | Self::PrivateMounts
-            | Self::NewRoot { .. }
-            | Self::MakeDirectory { .. }
+            | Self::NewRoot { .. } => When::Before,
+            Self::MakeDirectory { .. }
             | Self::MakeFile { .. }
             | Self::MakeLink { .. }
             | Self::MountFileSystem { .. }
@@ -180,18 +185,19 @@ impl Operation {
             | Self::MountOverlay { .. }
             | Self::MountCopy { .. }
             | Self::CloseWorkspace
-            | Self::ForbidUserNamespaces => When::Beside,
+            | Self::ForbidUserNamespaces
+            | Self::SealMount { .. } => When::Beside,
             Self::LoopbackUp
             | Self::Route(_)
             | Self::Listen { .. }
             | Self::ListenTransparent { .. }
             | Self::OpenRaw { .. }
+            | Self::ServeEgress
             | Self::LoadRuleset(_)
             | Self::AttachLink(_)
             | Self::LinkUp(_)
             | Self::Checkpoint { .. }
             | Self::PivotRoot
-            | Self::SealMount { .. }
             | Self::NewSession
             | Self::Limit { .. }
             | Self::NotDumpable

@@ -362,7 +362,7 @@ fn operation(
             let up = std::iter::once(Request::link_up(*mtu));
             Operation::LinkUp(up.chain(addresses.iter().copied().map(Request::add_link_address)).collect())
         }
-        Step::ServeEgress { .. } => Operation::Done,
+        Step::ServeEgress { .. } => Operation::ServeEgress,
         Step::PrivateMounts {} => Operation::PrivateMounts,
         Step::NewRoot { size } => {
             Operation::NewRoot { options: text(&format!("mode=0755,size={}", size.bytes()))? }

@@ -119,7 +119,8 @@ impl<'a> Supervisor<'a> {
         // Only in a process that does nothing else.
         self.settling = self.forwarding.map(|_| start + SETTLED);
         self.look_at_cpu_time();
-        // Where something is let out, not before somebody serves the sockets: what cannot be served is not started.
+        // Where something is let out, not before somebody serves the sockets, which is while the first process does the rest: what
+        // cannot be served is not started.
         if self.launched.egress.is_none() {
             self.begin();
         }
@@ -316,7 +317,8 @@ impl<'a> Supervisor<'a> {
             self.has_started();
         }
         match message {
-            Message::Ready => {
+            Message::Ready => None,
+            Message::Serve => {
                 self.open_network();
                 None
             }

@@ -150,6 +150,8 @@ pub(crate) enum Message {
         /// What it takes.
         kind: SocketKind,
     },
+    /// From the first process: those were all; the supervisor may serve them while the rest is done.
+    Serve,
     /// To the first process, with a descriptor: connect to this port of the sandbox's loopback, and answer on the channel
     /// that the descriptor is of.
     Connect {
@@ -166,7 +168,7 @@ pub(crate) enum Message {
     Attach,
     /// From the first process, with a descriptor that it waits on: the link is up inside, and its other end is to be, too.
     Raise,
-    /// From the first process: every step is done; programs can be started.
+    /// From the first process: every step is done, and the first program started if it was to be.
     Ready,
     /// The step at this index failed; nothing was run.
     StepFailed {
@@ -260,6 +262,7 @@ impl Message {
             Self::Connected { errno } => [22, errno, 0, 0],
             Self::Attach => [23, 0, 0, 0],
             Self::Raise => [24, 0, 0, 0],
+            Self::Serve => [25, 0, 0, 0],
         };
         let mut bytes = [0; SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -304,6 +307,7 @@ impl Message {
             22 => Self::Connected { errno: a },
             23 => Self::Attach,
             24 => Self::Raise,
+            25 => Self::Serve,
             _ => return None,
         })
     }
@@ -327,6 +331,7 @@ impl Message {
             | Self::FileSystem { .. }
             | Self::NoMoreProcesses
             | Self::Socket { .. }
+            | Self::Serve
             | Self::Connect { .. }
             | Self::Connected { .. }
             | Self::Attach

@@ -20,6 +20,7 @@ fn all() -> Vec<Message> {
         Message::Socket { kind: SocketKind::Streams },
         Message::Socket { kind: SocketKind::Datagrams },
         Message::Socket { kind: SocketKind::Raw },
+        Message::Serve,
         Message::Connect { port: 65_535 },
         Message::Connected { errno: 111 },
         Message::Ready,

@@ -39,6 +39,7 @@ impl Supervisor<'_> {
             | Message::FileSystem { .. }
             | Message::NoMoreProcesses
             | Message::Socket { .. }
+            | Message::Serve
             | Message::Connect { .. }
             | Message::Connected { .. }
             | Message::Attach
