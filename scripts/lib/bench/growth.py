@@ -1,6 +1,5 @@
 """Goal 10: how the start grows: with the rules about paths, with what the network may reach, with the sandboxes that run meanwhile."""
 
-import contextlib
 import os
 import subprocess
 
@@ -50,36 +49,48 @@ def told(bench, what, found):
     bench.judge(10, f"{what}: start with the most, of linear growth", high / straight, 1.25, note=f"{each:.2f} us for each")
 
 
-@contextlib.contextmanager
-def meanwhile(bench, count):
-    """So many sandboxes that wait."""
-    processes = []
-    try:
-        for _ in range(count):
-            processes.append(subprocess.Popen([bench.palisade, "run", "--", "/bin/cat"], cwd=bench.work, stdin=subprocess.PIPE,
-                                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
-        for process in processes:
+class Crowd:
+    """Sandboxes that wait."""
+
+    def __init__(self, bench):
+        self.bench, self.processes = bench, []
+
+    def grow(self, count):
+        """Until there are so many."""
+        new = []
+        while len(self.processes) < count:
+            new.append(subprocess.Popen([self.bench.palisade, "run", "--", "/bin/cat"], cwd=self.bench.work, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+            self.processes.append(new[-1])
+        for process in new:
             # It answers when it runs.
             process.stdin.write(b"x\n")
             process.stdin.flush()
             if process.stdout.readline() != b"x\n":
-                raise Failed(f"sandbox {processes.index(process) + 1} of {count} at the same time does not run")
-        yield
-    finally:
-        for process in processes:
+                raise Failed(f"sandbox {self.processes.index(process) + 1} of {count} at the same time does not run")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
             process.stdin.close()
-        for process in processes:
+        for process in self.processes:
             process.wait()
+            process.stdout.close()
 
 
 def concurrent(bench):
+    """In sweeps, each from none to the most: what the hour does to the machine is in all of them."""
     counts = (0, 50, 250, 499) if not bench.quick else (0, 50, 99)
-    found = {}
+    found = {count + 1: [] for count in counts}
     with Spawner(bench.place, bench.scratch, [bench.run_subject("palisade")]) as spawner:
         spawner.run("palisade")
-        for count in counts:
-            with meanwhile(bench, count):
-                found[count + 1] = [spawner.run("palisade") for _ in range(bench.few(41, 15))]
+        for _ in range(bench.few(5, 3)):
+            with Crowd(bench) as crowd:
+                for count in counts:
+                    crowd.grow(count)
+                    found[count + 1] += [spawner.run("palisade") for _ in range(bench.few(9, 7))]
     told(bench, "sandboxes at once", found)
 
 
