@@ -24,9 +24,10 @@ use std::process::ExitCode;
 use arguments::{Arguments, Verb};
 use palisade_sys::allocator::StartAllocator;
 
-/// Room for twice what a run under the default policy takes until its program has started.
+/// Room for what a run under the default policy takes until its program has started, and little more: what is left of it, and is used
+/// later, is not used twice.
 #[global_allocator]
-static ALLOCATOR: StartAllocator<{ 512 << 10 }> = StartAllocator::new();
+static ALLOCATOR: StartAllocator<{ 320 << 10 }> = StartAllocator::new();
 
 fn main() -> ExitCode {
     // The stages of the lab are this same program under hidden names, which no user types and no help shows.
