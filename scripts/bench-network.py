@@ -234,15 +234,20 @@ def measure(peers, absent):
     return {name: {peer: values for peer, values in of.items() if values} for name, of in found.items()}
 
 
-def memory(peers):
+def memory(peers, absent):
     """KiB of the carrier before, and for each thousand that it carries."""
     idle_before, each = {}, {}
     for peer in peers:
         if peer.carrier:
             idle_before[peer.name] = [peer.resident()]
-            peer.ask("hold 1000")
-            each[peer.name] = [peer.resident() - idle_before[peer.name][0]]
-            peer.ask("release")
+            try:
+                peer.ask("hold 1000")
+                each[peer.name] = [peer.resident() - idle_before[peer.name][0]]
+                peer.ask("release")
+            except (OSError, RuntimeError) as error:
+                if peer.name not in OTHERS:
+                    raise
+                absent[f"{peer.name}, 1,000 connections"] = str(error)
     return {"carrier, KiB": idle_before, "carrier, KiB more for 1,000 connections": each}
 
 
@@ -302,7 +307,7 @@ def main():
     server.stdout.readline()
     peers, absent = make_peers()
     found = measure(peers, absent)
-    found.update(memory(peers))
+    found.update(memory(peers, absent))
     if idle:
         more, failed = many(peers)
         found.update(more)
