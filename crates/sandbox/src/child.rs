@@ -137,6 +137,9 @@ fn apply<'a>(
             rustix::system::setdomainname(b"(none)").map_err(whole)
         }
         Operation::LoopbackUp => ours(net::loopback_up()),
+        Operation::AddAddress(requests) => {
+            requests.iter().try_for_each(|request| route(request, state)).map_err(whole)
+        }
         Operation::Route(request) => route(request, state).map_err(whole),
         Operation::Listen { protocol, address } => hand_out(channel, *protocol, *address, false),
         Operation::ListenTransparent { address } => {

@@ -6,6 +6,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,6 +17,8 @@ use palisade_sys::exec::StringArray;
 use rustix::event::Timespec;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_ipv6_add_membership;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::keeper::{Keeper, Program};
@@ -36,6 +39,8 @@ pub(crate) struct Link {
     carrier: Carrier,
     /// The number of its other end, where that is an interface of this side.
     own: Option<u32>,
+    /// Hears who asks for the addresses of that end.
+    asked: Option<OwnedFd>,
     running: Option<Running>,
     ended: Option<String>,
 }
@@ -59,6 +64,7 @@ impl Link {
                 name: name.clone(),
                 carrier: carrier.clone(),
                 own: None,
+                asked: None,
                 running: None,
                 ended: None,
             }),
@@ -111,10 +117,14 @@ impl Link {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn raise(&mut self) -> Result<(), Errno> {
-        let (Carrier::Veth { addresses, .. }, Some(own)) = (&self.carrier, self.own) else { return Ok(()) };
+        let (Carrier::Veth { addresses, routers, .. }, Some(own)) = (&self.carrier, self.own) else {
+            return Ok(());
+        };
         let routing = netlink::open()?;
         let ask = |request: Request| netlink::exchange(&routing, &request, None);
         ask(Request::up(own))?;
+        routers.iter().filter_map(|router| Request::own_address(*router, own)).try_for_each(ask)?;
+        self.asked = hear_who_asks(routers, own)?;
         addresses.iter().try_for_each(|address| ask(Request::add_neighbour(*address, own)))
     }
 
@@ -166,6 +176,25 @@ impl Running {
         };
         Ok(Self { keeper: Keeper::start(&program)?, _held: held, said })
     }
+}
+
+/// Joins the groups to which it is asked who has these addresses (RFC 4291, 2.7.1). The kernel does it too, but by the worker of
+/// [`Request::own_address`]; what is asked before that is asked again after a second (RFC 4861, 10).
+fn hear_who_asks(addresses: &[IpAddr], interface: u32) -> Result<Option<OwnedFd>, Errno> {
+    let groups = addresses.iter().filter_map(|address| match address {
+        IpAddr::V6(address) => {
+            let [.., high, low] = address.segments();
+            Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | high & 0xff, low))
+        }
+        IpAddr::V4(_) => None,
+    });
+    let mut groups = groups.peekable();
+    if groups.peek().is_none() {
+        return Ok(None);
+    }
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    groups.try_for_each(|group| set_ipv6_add_membership(&socket, &group, interface))?;
+    Ok(Some(socket))
 }
 
 /// The last lines of what was said: one that tells what failed, and those that tell who gave up for that.

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 /// The index of `lo`: the first interface of every network namespace (net/core/net_namespace.c).
-const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// rtnetlink(7), linux/rtnetlink.h.
 const RTM_NEWLINK: u16 = 16;
@@ -64,6 +64,8 @@ const IFF_UP: u32 = 1;
 
 /// netlink(7): a request that is answered, for something that is not there yet.
 const FLAGS: u16 = 0x1 | 0x4 | 0x200 | 0x400;
+/// The same, where there may be one like it.
+const ANOTHER: u16 = 0x1 | 0x4 | 0x400;
 /// The same, for something that is there.
 const CHANGE: u16 = 0x1 | 0x4;
 const NLMSG_ERROR: u16 = 2;
@@ -95,6 +97,23 @@ impl Request {
     /// Gives the interface of this number an address.
     pub(crate) fn add_address_of(interface: u32, address: IpAddr) -> Self {
         Self::of(RTM_NEWADDR, &address_body(address, RT_SCOPE_UNIVERSE, interface))
+    }
+
+    /// Says that an address is this side's own, where the kernel leaves that to a worker: an IPv6 address can be used as soon
+    /// as it is added, but until the worker has run, which on a busy machine takes a while, what comes back for it is
+    /// nobody's (net/ipv6/addrconf.c, `addrconf_dad_work`). The interface has to be up; others may have the address too, as
+    /// the routers of several links do.
+    pub(crate) fn own_address(address: IpAddr, interface: u32) -> Option<Self> {
+        address.is_ipv6().then(|| {
+            let mut body = route_body(IpNet::from(address), RTN_LOCAL, RT_SCOPE_HOST, 0);
+            attribute(&mut body, RTA_OIF, &interface.to_ne_bytes());
+            Self::with(RTM_NEWROUTE, ANOTHER, &body)
+        })
+    }
+
+    /// The same for an address of the link.
+    pub(crate) fn own_link_address(address: IpAddr) -> Option<Self> {
+        Self::own_address(address, 0).map(Self::about_link)
     }
 
     /// Brings the link up, with packets of at most this many bytes.
@@ -157,8 +176,7 @@ impl Request {
             RouteKind::Link { router } => {
                 attribute(&mut body, RTA_GATEWAY, &octets(router));
                 attribute(&mut body, RTA_OIF, &[0; 4]);
-                let link_at = HEAD + body.len() - 4;
-                return Self { link_at: Some(link_at), ..Self::of(RTM_NEWROUTE, &body) };
+                return Self::of(RTM_NEWROUTE, &body).about_link();
             }
         }
         Self::of(RTM_NEWROUTE, &body)
@@ -170,6 +188,11 @@ impl Request {
         let mut body = route_body(IpNet::from(address), RTN_UNICAST, RT_SCOPE_LINK, 0);
         attribute(&mut body, RTA_OIF, &interface.to_ne_bytes());
         Self::of(RTM_NEWROUTE, &body)
+    }
+
+    /// A request whose last word is the number of the link.
+    fn about_link(self) -> Self {
+        Self { link_at: self.bytes.len().checked_sub(4), ..self }
     }
 
     fn of(kind: u16, body: &[u8]) -> Self {
@@ -309,5 +332,50 @@ pub(crate) fn exchange(socket: &OwnedFd, request: &Request, link: Option<u32>) -
         (Some(NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(NLMSG_ERROR), Some(code)) => Err(Errno::from_raw_os_error(code.saturating_neg())),
         _ => Err(Errno::BADMSG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+    use std::process::Command;
+
+    use super::*;
+
+    const ROLE: &str = "PALISADE_TEST_ROLE";
+    const RTM_GETROUTE: u16 = 26;
+
+    /// What kind of route leads to an address.
+    fn kind_of_route(socket: &OwnedFd, address: IpAddr) -> u8 {
+        let request = Request::with(RTM_GETROUTE, 1, &route_body(IpNet::from(address), 0, 0, 0));
+        send(socket, &request.bytes, SendFlags::empty()).unwrap();
+        let mut answer = [0u8; 512];
+        let (length, _) = recv(socket, &mut answer[..], RecvFlags::empty()).unwrap();
+        assert_eq!(u16::from_ne_bytes([answer[4], answer[5]]), RTM_NEWROUTE, "of {length} bytes");
+        answer[HEAD + 7]
+    }
+
+    /// So often that the worker alone comes too late for one of them.
+    #[test]
+    fn an_address_is_ones_own_at_once() {
+        const NAME: &str = "netlink::tests::an_address_is_ones_own_at_once";
+        if std::env::var_os(ROLE).is_none() {
+            let status = Command::new("unshare")
+                .args(["--user", "--map-root-user", "--net"])
+                .arg(std::env::current_exe().unwrap())
+                .args([NAME, "--exact"])
+                .env(ROLE, "apart")
+                .status();
+            assert!(status.expect("unshare starts").success());
+            return;
+        }
+        let socket = open().unwrap();
+        exchange(&socket, &Request::up(LOOPBACK), None).unwrap();
+        for number in 1..=1000 {
+            let address = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number));
+            exchange(&socket, &Request::add_address(address), None).unwrap();
+            exchange(&socket, &Request::own_address(address, LOOPBACK).unwrap(), None).unwrap();
+            assert_eq!(kind_of_route(&socket, address), RTN_LOCAL, "{address}");
+        }
     }
 }

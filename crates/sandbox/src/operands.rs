@@ -29,7 +29,8 @@ pub(crate) enum Operation {
     },
     SetHostname(Vec<u8>),
     LoopbackUp,
-    /// An address or a route.
+    /// An address, and that it is the sandbox's own.
+    AddAddress(Vec<Request>),
     Route(Request),
     Listen {
         protocol: Protocol,
@@ -188,6 +189,7 @@ impl Operation {
             | Self::ForbidUserNamespaces
             | Self::SealMount { .. } => When::Beside,
             Self::LoopbackUp
+            | Self::AddAddress(_)
             | Self::Route(_)
             | Self::Listen { .. }
             | Self::ListenTransparent { .. }

@@ -34,7 +34,7 @@ use crate::egress::Egress;
 use crate::launch::pair;
 use crate::limits::Watched;
 use crate::link::Link;
-use crate::netlink::Request;
+use crate::netlink::{LOOPBACK, Request};
 use crate::operands::{Loader, Operation, Program, Source, WorkspacePart};
 use crate::placeholder::{self, Placeholders};
 use crate::workspace::Workspace;
@@ -347,7 +347,10 @@ fn operation(
         Step::SetIds { uid, gid } => Operation::SetIds { uid: id(*uid)?, gid: id(*gid)? },
         Step::SetHostname { name } => Operation::SetHostname(name.clone().into_bytes()),
         Step::LoopbackUp {} => Operation::LoopbackUp,
-        Step::AddAddress { address } => Operation::Route(Request::add_address(*address)),
+        Step::AddAddress { address } => {
+            let own = Request::own_address(*address, LOOPBACK);
+            Operation::AddAddress(std::iter::once(Request::add_address(*address)).chain(own).collect())
+        }
         Step::AddRoute { net, kind } => Operation::Route(Request::add_route(*net, *kind)),
         Step::Listen { protocol, address, port } => {
             Operation::Listen { protocol: *protocol, address: SocketAddr::new(*address, *port) }
@@ -360,7 +363,9 @@ fn operation(
         Step::AttachLink { name, .. } => Operation::AttachLink(name.clone()),
         Step::LinkUp { addresses, mtu } => {
             let up = std::iter::once(Request::link_up(*mtu));
-            Operation::LinkUp(up.chain(addresses.iter().copied().map(Request::add_link_address)).collect())
+            let added = addresses.iter().copied().map(Request::add_link_address);
+            let own = addresses.iter().copied().filter_map(Request::own_link_address);
+            Operation::LinkUp(up.chain(added).chain(own).collect())
         }
         Step::ServeEgress { .. } => Operation::ServeEgress,
         Step::PrivateMounts {} => Operation::PrivateMounts,
