@@ -1,8 +1,9 @@
 //! What a new root can take from this host.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use palisade_plan::facts::{BaseLayout, SHARED_ETC_ENTRIES};
 
@@ -12,13 +13,14 @@ use crate::paths::kind;
 const TOP_LEVEL: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr"];
 
 pub(crate) fn layout() -> BaseLayout {
-    let mut layout = BaseLayout::default();
+    // Made into maps when all are known: paths take long to compare, and these are in order.
+    let (mut directories, mut links, mut etc) = (Vec::new(), Vec::new(), Vec::new());
+    // A link is made again as it is; it may lead to something that the new root does not have.
+    let link = |path: &Path| Some((path.to_path_buf(), fs::read_link(path).ok()?));
     for path in TOP_LEVEL.iter().map(Path::new) {
         match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {
-                layout.directories.insert(path.to_path_buf());
-            }
-            Ok(metadata) if metadata.is_symlink() => add_link(&mut layout, path),
+            Ok(metadata) if metadata.is_dir() => directories.push(path.to_path_buf()),
+            Ok(metadata) if metadata.is_symlink() => links.extend(link(path)),
             Ok(_) | Err(_) => {}
         }
     }
@@ -26,28 +28,25 @@ pub(crate) fn layout() -> BaseLayout {
     for path in SHARED_ETC_ENTRIES.iter().map(Path::new) {
         let Ok(metadata) = fs::symlink_metadata(path) else { continue };
         if metadata.is_symlink() {
-            add_link(&mut layout, path);
+            links.extend(link(path));
         } else if path.parent().is_some_and(|parent| plain.is(parent)) {
-            layout.etc.insert(path.to_path_buf(), kind(&metadata));
+            etc.push((path.to_path_buf(), kind(&metadata)));
         }
     }
-    layout
+    BaseLayout {
+        directories: directories.into_iter().collect(),
+        links: links.into_iter().collect(),
+        etc: etc.into_iter().collect(),
+    }
 }
 
 /// Which directories are reached through no symbolic link; each is looked at once.
 #[derive(Default)]
-struct Plain<'a>(BTreeMap<&'a Path, bool>);
+struct Plain<'a>(BTreeMap<&'a OsStr, bool>);
 
 impl<'a> Plain<'a> {
     fn is(&mut self, directory: &'a Path) -> bool {
         let look = || fs::canonicalize(directory).is_ok_and(|canonical| canonical == directory);
-        *self.0.entry(directory).or_insert_with(look)
-    }
-}
-
-/// A link is made again as it is; it may lead to something that the new root does not have.
-fn add_link(layout: &mut BaseLayout, path: &Path) {
-    if let Ok(target) = fs::read_link(path) {
-        layout.links.insert(PathBuf::from(path), target);
+        *self.0.entry(directory.as_os_str()).or_insert_with(look)
     }
 }

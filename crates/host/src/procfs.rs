@@ -18,21 +18,16 @@ const ROOM: usize = 8 << 10;
 /// What open(2) and read(2) say.
 pub(crate) fn bytes(path: impl AsRef<Path>) -> Result<Vec<u8>, Errno> {
     let file = openat(CWD, path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut text = vec![0; ROOM];
-    let mut length = 0;
+    let mut room = [0; ROOM];
+    let mut text = Vec::new();
     loop {
-        if length == text.len() {
-            text.resize(2 * length, 0);
-        }
-        match read(&file, &mut text[length..]) {
-            Ok(0) => break,
-            Ok(more) => length += more,
+        match read(&file, &mut room) {
+            Ok(0) => return Ok(text),
+            Ok(more) => text.extend_from_slice(&room[..more]),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    text.truncate(length);
-    Ok(text)
 }
 
 /// As [`bytes`], for a file that says plain text. Empty where it cannot be read.

@@ -46,7 +46,7 @@ pub struct Decision {
 /// [`Error::Survey`], [`Error::Refused`], or [`Error::Io`] for a directory that does not exist.
 pub fn decide(policy: &Policy, directory: &Path, depth: Depth) -> Result<Decision, Error> {
     let directory = std::fs::canonicalize(directory)?;
-    let situation = situation(directory);
+    let situation = situation(policy, directory);
     let (facts, trees) = survey_keeping(policy, &situation.directory, depth, situation.kernel_id)?;
     let plan = palisade_plan::decide(policy, &facts, &situation)?;
     Ok(Decision { facts, plan, trees })
@@ -59,16 +59,15 @@ pub fn decide(policy: &Policy, directory: &Path, depth: Depth) -> Result<Decisio
 pub fn foresee(policy: &Policy, directory: &Path, depth: Depth) -> Result<(HostFacts, Foreseen), Error> {
     let directory = std::fs::canonicalize(directory)?;
     let facts = survey(policy, &directory, depth)?;
-    let foreseen = palisade_plan::foresee(policy, &facts, &situation(directory));
+    let foreseen = palisade_plan::foresee(policy, &facts, &situation(policy, directory));
     Ok((facts, foreseen))
 }
 
-fn situation(directory: PathBuf) -> Situation {
+fn situation(policy: &Policy, directory: PathBuf) -> Situation {
+    let pass = policy.environment.pass.iter();
     Situation {
         directory,
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        environment: pass.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect(),
         // No two threads that live at the same time have the same number, whichever process they belong to.
         kernel_id: KERNEL_ID_BASE + rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(),
     }

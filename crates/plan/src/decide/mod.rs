@@ -26,7 +26,7 @@ use crate::step::{Controller, PlannedStep, Step};
 pub struct Situation {
     /// The directory in which the run starts: absolute and without symbolic links.
     pub directory: PathBuf,
-    /// The caller's environment, as far as it is UTF-8.
+    /// The caller's environment, as far as it is UTF-8; at least what the policy passes of it.
     pub environment: BTreeMap<String, String>,
     /// The kernel id that the workload of a privileged caller runs under ([`crate::KERNEL_ID_BASE`]).
     pub kernel_id: u32,
@@ -72,7 +72,7 @@ pub struct Foreseen {
 
 /// As [`decide`], without stopping at a refusal.
 pub fn foresee(policy: &Policy, facts: &HostFacts, situation: &Situation) -> Foreseen {
-    let mut draft = Draft::default();
+    let mut draft = Draft::with_room();
 
     // The order of the steps. Control groups first, so that everything is charged to them. Ids next: what follows is done by
     // the workload's own user, so that every file made on the way is the workload's. Descriptors and arguments before anything
@@ -148,6 +148,11 @@ struct Draft {
 }
 
 impl Draft {
+    /// An empty one, with room for what most plans have.
+    fn with_room() -> Self {
+        Self { steps: Vec::with_capacity(160), coverage: Vec::with_capacity(32), reasons: Vec::new() }
+    }
+
     /// Takes everything out of another.
     fn append(&mut self, other: &mut Self) {
         self.steps.append(&mut other.steps);

@@ -93,8 +93,9 @@ impl Action {
 
 /// Assemble a profile.
 pub fn assemble(profile: &Profile) -> Result<Program, TooLong> {
-    let mut backwards = Backwards::default();
     let leaves = leaves(profile);
+    // A leaf takes a comparison, and an argument that is checked a few more.
+    let mut backwards = Backwards { reversed: Vec::with_capacity(4 * leaves.len()), returns: Vec::new() };
     let tree = backwards.tree(&leaves);
     let guard = backwards.compare(code::IF_AT_LEAST, X32_FIRST, Target::Answer(profile.x32), tree);
     let native = backwards.load(NUMBER, guard);
@@ -126,7 +127,7 @@ fn leaves(profile: &Profile) -> Vec<Leaf<'_>> {
         profile.rules.iter().map(|(call, verdict)| (call.number(), verdict)).collect();
     by_number.sort_unstable_by_key(|&(number, _)| number);
     let unknown = Outcome::Answer(profile.unknown);
-    let mut leaves = vec![];
+    let mut leaves = Vec::with_capacity(by_number.len() + 1);
     let mut next = 0;
     for (number, verdict) in by_number {
         if number > next {
@@ -159,9 +160,10 @@ enum Target {
 }
 
 /// A program in the making, its last instruction first.
-#[derive(Default)]
 struct Backwards {
     reversed: Vec<Instruction>,
+    /// Where each answer was written last.
+    returns: Vec<(u32, usize)>,
 }
 
 impl Backwards {
@@ -247,14 +249,11 @@ impl Backwards {
             }
             Target::Answer(action) => {
                 let wanted = action.return_value();
-                let near = here.saturating_sub(NEAR);
-                (near..here)
-                    .rev()
-                    .find(|&place| {
-                        let instruction = self.reversed[place];
-                        instruction.code == code::RETURN && instruction.k == wanted
-                    })
-                    .unwrap_or_else(|| self.push(code::RETURN, 0, 0, wanted))
+                let near = |&&(answer, place): &&(u32, usize)| answer == wanted && here - place <= NEAR;
+                match self.returns.iter().find(near) {
+                    Some(&(_, place)) => place,
+                    None => self.answer(wanted),
+                }
             }
         }
     }
@@ -274,9 +273,18 @@ impl Backwards {
                 self.push(code::JUMP, 0, 0, skipped);
             }
             Target::Answer(action) => {
-                self.push(code::RETURN, 0, 0, action.return_value());
+                self.answer(action.return_value());
             }
         }
+    }
+
+    fn answer(&mut self, value: u32) -> usize {
+        let place = self.push(code::RETURN, 0, 0, value);
+        match self.returns.iter_mut().find(|(answer, _)| *answer == value) {
+            Some(last) => last.1 = place,
+            None => self.returns.push((value, place)),
+        }
+        place
     }
 
     fn emit(&mut self, code: u16, jt: u8, jf: u8, k: u32) -> Target {
