@@ -20,6 +20,8 @@ pub(super) struct Layout {
     // ten times as long. A directory stands before what is in it either way.
     mounts: BTreeMap<OsString, Place>,
     made: BTreeSet<OsString>,
+    /// What of that is a link.
+    links: BTreeSet<OsString>,
     pinned: BTreeSet<OsString>,
     /// Where nothing may be executed, whatever is mounted there.
     pub(super) noexec: BTreeSet<PathBuf>,
@@ -57,6 +59,7 @@ impl Layout {
             directory: PathBuf::from("/"),
             mounts: BTreeMap::from([root]),
             made: BTreeSet::new(),
+            links: BTreeSet::new(),
             pinned: BTreeSet::new(),
             noexec: BTreeSet::new(),
         }
@@ -84,8 +87,11 @@ impl Layout {
         self.mounts.contains_key(path.as_os_str())
     }
 
-    /// Notes that `place` is mounted at `path`.
+    /// Notes that `place` is mounted at `path`, and covers what was pinned there.
     pub(super) fn mount(&mut self, path: &Path, place: Place) {
+        if !self.pinned.is_empty() {
+            self.pinned.retain(|pinned| !Path::new(pinned).starts_with(path));
+        }
         self.mounts.insert(path.into(), place);
     }
 
@@ -124,10 +130,14 @@ impl Layout {
         }
     }
 
-    /// Makes a link, unless something stands there already.
+    /// Makes a link, unless something stands there already, or a link above leads there.
     pub(super) fn make_link(&mut self, draft: &mut Draft, clause: &Clause, path: &Path, target: &Path) {
+        if ancestors(path).skip(1).any(|above| self.links.contains(above)) {
+            return;
+        }
         self.make_parents(draft, clause, path);
         if !self.is_mount(path) && !self.enclosing(path).host && self.made.insert(path.into()) {
+            self.links.insert(path.into());
             draft.step(clause, Step::MakeLink { path: path.to_path_buf(), target: target.to_path_buf() });
         }
     }

@@ -24,11 +24,16 @@ pub(super) fn pin_way(
     layout: &mut Layout,
     draft: &mut Draft,
 ) {
+    pin_links(clause, links, layout, draft);
+    pin_above(clause, path, layout, draft);
+}
+
+/// Pins links, and what leads to each.
+pub(super) fn pin_links(clause: &Clause, links: &BTreeSet<PathBuf>, layout: &mut Layout, draft: &mut Draft) {
     for link in links {
         pin_above(clause, link, layout, draft);
         pin(clause, link, layout, draft);
     }
-    pin_above(clause, path, layout, draft);
 }
 
 fn pin_above(clause: &Clause, path: &Path, layout: &mut Layout, draft: &mut Draft) {

@@ -2,6 +2,7 @@
 //!
 //! Each rule becomes a mount on top of what its ancestors mounted, so a parent comes before its children.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use palisade_policy::{Access, ByteSize, Clause, Filesystem, ResolveError, ResolvedEntry};
@@ -10,7 +11,7 @@ use super::super::layout::{Layout, Place};
 use super::super::process::outside_ids;
 use super::super::{Draft, Situation};
 use super::apart::Apart;
-use super::protect::{keep_missing, pin_way, place_of};
+use super::protect::{keep_missing, pin_links, pin_way, place_of};
 use super::{aliases, execution};
 use crate::facts::{Ability, HostFacts, Missing, PathFact, Present};
 use crate::step::{IdMap, IdPair, MountAttributes, Step};
@@ -34,6 +35,14 @@ impl Rule<'_> {
         match self.fact {
             PathFact::Present(present) => present.canonical.clone(),
             PathFact::Missing(missing) => place_of(&self.entry.path, missing),
+        }
+    }
+
+    /// The symbolic links on the way there.
+    fn links(&self) -> &BTreeSet<PathBuf> {
+        match self.fact {
+            PathFact::Present(present) => &present.links,
+            PathFact::Missing(missing) => &missing.links,
         }
     }
 
@@ -114,6 +123,11 @@ pub(super) fn rules(
                 show(rule, present, facts, situation, &mut workspace, layout, draft);
             }
         }
+    }
+    // A link may lie in what was mounted after the file that it leads to, or lead to what needed no mount: in something writable the
+    // workload would put another file in its place, by the name that a rule denies.
+    for rule in rules.iter().filter(|rule| rule.access != Access::ReadWrite && rule.keeps_names()) {
+        pin_links(&rule.entry.clause, rule.links(), layout, draft);
     }
     // The covers that show something below them were written to for its mount points, and never again.
     for rule in rules.iter().filter(|rule| rule.access == Access::Hidden) {
